@@ -1,0 +1,1 @@
+"""The door: REST and Socket.IO over the domain. Starts without torch installed."""
