@@ -1,0 +1,114 @@
+"""The connection to SQL: SQLite (embedded default) or PostgreSQL, with the same promises.
+
+Reads and writes are told apart because SQLite must take its write lock when a transaction begins: a deferred
+transaction that later wants to write fails at once when somebody else wrote in between.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from posegen.errors import DatabaseAway
+
+SQLITE_BUSY_S = 15.0
+"""How long a SQLite writer waits for the one before it."""
+CONNECT_TIMEOUT_S = 3
+"""How long PostgreSQL may take to accept a connection before it counts as away."""
+
+
+class Database:
+    """One process's pool of connections. Give it a URL; `reading()` and `writing()` yield sessions."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = make_url(url)
+        if self.url.get_backend_name() == "sqlite":
+            self.engine = _sqlite_engine(url, pool_size)
+        else:
+            self.engine = _postgresql_engine(url, pool_size)
+        self._writer = self.engine.execution_options(writes=True)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yield a session that only reads; nothing is committed. Raises DatabaseAway when SQL cannot be reached."""
+        with _away_told(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Yield a session in one transaction: committed at the end, rolled back if the block raises.
+
+        Raises DatabaseAway when SQL cannot be reached; then nothing of the block was kept, save for a connection that
+        broke inside COMMIT itself, whose outcome only SQL knows (every write of ours is therefore safe to repeat).
+        """
+        with _away_told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def database_now(session: Session) -> datetime:
+    """Read the clock that leases are measured by: the database's own, so that hosts need not agree."""
+    if session.get_bind().dialect.name == "postgresql":
+        now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return now.astimezone(UTC)
+    return datetime.now(UTC)  # SQLite lives on this host, so this is its clock
+
+
+@contextmanager
+def _away_told() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise DatabaseAway from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseAway from error
+        raise
+
+
+def _sqlite_engine(url: str, pool_size: int) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S}, pool_size=pool_size, max_overflow=20)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's begin event below says BEGIN, not the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: str, pool_size: int) -> Engine:
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )

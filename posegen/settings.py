@@ -1,0 +1,94 @@
+"""Every setting, read once at a process's edge and passed down frozen. No other module reads the environment.
+
+Names are the studios' own, upper-case in the environment or in `.env`; each one stands in the README's table (tested).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(duration: str) -> int:
+    """Read `7d`, `12h`, `30m`, `45s` or a bare number of seconds. Raises ValueError for anything else."""
+    match = re.fullmatch(r"\s*(\d+)\s*([smhd]?)\s*", duration)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{duration!r} is not a duration; write 7d, 12h, 30m or 45s")
+    return int(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+class Settings(BaseSettings):
+    """The frozen settings of one process. Construct it once; a missing JWT_SECRET is refused with pydantic's error."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    jwt_secret: SecretStr = Field(min_length=32, description="Signs logins (HS256); shared with a studio's own backend")
+    jwt_expires_in: str = Field("7d", description="How long a login lasts")
+    var_dir: Path = Field(Path("var"), description="Where the embedded database, pictures, models and logs live")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under VAR_DIR")
+    redis_url: SecretStr = Field(SecretStr(""), description="Redis to use; wins over REDIS_HOST")
+    redis_host: str = Field("", description="Redis host, if there is no REDIS_URL")
+    redis_port: int = Field(6379, ge=1, le=65535, description="Redis port, beside REDIS_HOST")
+    redis_password: SecretStr = Field(SecretStr(""), description="Redis password, beside REDIS_HOST")
+    host: str = Field("0.0.0.0", description="Address the API listens on")  # noqa: S104 - a service for other machines
+    port: int = Field(4000, ge=1, le=65535, description="Port the API listens on")
+    public_base_url: str = Field("", description="Prefix of picture URLs when the frontend has another origin")
+    cors_origin: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("http://localhost:5173",), description="Comma list of allowed origins; https://*.example.com is understood"
+    )
+    profile: str = Field("", description="Model profile orders are made for; empty: what the workers report")
+    url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
+    lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
+    recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
+    login_rate: str = Field("5/15minute", description="Logins per address and e-mail")
+    register_rate: str = Field("3/hour", description="Registrations per address")
+    generate_rate: str = Field("5/minute", description="Orders per user")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="json, console, or auto by terminal")
+
+    @field_validator("cors_origin", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("jwt_expires_in", "url_expires_in")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        seconds_of(value)
+        return value
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def jwt_life_s(self) -> int:
+        """How long a login lasts, in seconds."""
+        return seconds_of(self.jwt_expires_in)
+
+    @property
+    def url_life_s(self) -> int:
+        """How long a picture's URL works at least, in seconds."""
+        return seconds_of(self.url_expires_in)
+
+    @property
+    def sql_url(self) -> str:
+        """The database to use: DATABASE_URL, or the embedded SQLite file."""
+        return self.database_url or f"sqlite:///{(self.var_dir / 'posegen.db').absolute()}"
+
+    @property
+    def bell_url(self) -> str:
+        """The Redis to use, as a URL. Without any setting: localhost."""
+        if self.redis_url.get_secret_value():
+            return self.redis_url.get_secret_value()
+        password = self.redis_password.get_secret_value()
+        return f"redis://{':' + password + '@' if password else ''}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+    @property
+    def storage_dir(self) -> Path:
+        """Where the local picture store keeps its files."""
+        return self.var_dir / "storage"

@@ -1,0 +1,80 @@
+"""Every state of the domain and the moves between them, in one place.
+
+A move is always a conditional UPDATE that says whether it won; MOVES is the table those updates are tested against.
+"""
+
+from enum import StrEnum
+
+
+class GenerationStatus(StrEnum):
+    """An order's state as the customer sees it; derived from its items when the last of them becomes final."""
+
+    PENDING = "pending"  # reserved for orders that wait for an approval; none is made today
+    PROCESSING = (
+        "processing"  # accepted and paid; some pictures are not final. A crash leaves it here, healed by leases
+    )
+    COMPLETED = "completed"  # every picture is final and at least one was delivered
+    FAILED = "failed"  # every picture is final and none was delivered; all of it is refunded
+    CANCELLED = "cancelled"  # the customer stopped it; what was delivered stays, the rest is refunded
+
+
+class ItemStatus(StrEnum):
+    """A work item's state: one picture to be made (or one background, or one detection)."""
+
+    QUEUED = "queued"  # safe in SQL, nobody holds it
+    DRAWING = "drawing"  # one worker holds it until lease_until; after a crash the lease lapses and it is queued again
+    COMPLETED = "completed"  # delivered, in the transaction that wrote its picture
+    FAILED = "failed"  # cannot be drawn; refunded in the same transaction
+    CANCELLED = "cancelled"  # stopped by the customer before delivery; refunded in the same transaction
+
+
+class ItemKind(StrEnum):
+    """What a work item asks of a worker."""
+
+    POSE = "pose"
+    BACKGROUND = "background"
+    DETECT = "detect"
+
+
+class EntryType(StrEnum):
+    """Why a balance changed."""
+
+    PURCHASE = "purchase"
+    BONUS = "bonus"
+    USAGE = "usage"
+    REFUND = "refund"
+
+
+class WorkerStatus(StrEnum):
+    """What a worker process says of itself; a worker whose heartbeat is old is dead whatever it said."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class EventType(StrEnum):
+    """The `type` of a message to the frontend."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    POSE_COMPLETED = "pose_completed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ITEM_MOVES: dict[ItemStatus, frozenset[ItemStatus]] = {
+    ItemStatus.QUEUED: frozenset({ItemStatus.DRAWING, ItemStatus.CANCELLED}),
+    ItemStatus.DRAWING: frozenset({ItemStatus.QUEUED, ItemStatus.COMPLETED, ItemStatus.FAILED, ItemStatus.CANCELLED}),
+    ItemStatus.COMPLETED: frozenset(),
+    ItemStatus.FAILED: frozenset(),
+    ItemStatus.CANCELLED: frozenset(),
+}
+"""Moves an item may make. A final state is left by nothing."""
+
+OPEN_ITEM_STATUSES = (ItemStatus.QUEUED, ItemStatus.DRAWING)
+"""Paid for, neither delivered nor refunded yet."""
+
+FINAL_GENERATION_STATUSES = (GenerationStatus.COMPLETED, GenerationStatus.FAILED, GenerationStatus.CANCELLED)
