@@ -1,0 +1,26 @@
+"""Which TCP ports are free here. A free port may be taken a moment later: whoever binds it must still cope."""
+
+import socket
+from collections.abc import Iterable
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether a server could listen on `port` now (connections of a server that just ended do not count)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(wanted: Iterable[int] = (), host: str = "127.0.0.1") -> int:
+    """Return the first free port of `wanted`, else one that the kernel picks."""
+    for port in wanted:
+        if is_free(port, host):
+            return port
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        picked: int = probe.getsockname()[1]
+        return picked

@@ -1,0 +1,151 @@
+"""A real PostgreSQL for the tests, in a folder of its own; it ends with pytest, however that ends.
+
+PostgreSQL refuses to run as root, so root runs it as another user (`postgres` where there is one, else `nobody`).
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import psycopg
+
+from posegen.child_processes import last_lines, start_child
+from posegen.ports import free_port
+from support.waiting import wait_until
+
+_START_TRIES = 3
+_INITDB_OPTIONS = ("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+
+
+class PostgresServer:
+    """A throw-away PostgreSQL on 127.0.0.1, without durability; `stop` and `start` keep its port and data."""
+
+    def __init__(self) -> None:
+        """Make an empty cluster (about a second)."""
+        self.programs = find_postgres()
+        self._user = _unprivileged_user()
+        # Not below pytest's own folders: those are closed to every other user.
+        self.folder = Path(tempfile.mkdtemp(prefix="posegen-tests-postgres-"))
+        self.log_file = self.folder / "postgres.log"
+        self.port = 0
+        self._child: subprocess.Popen[bytes] | None = None
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        initdb = start_child(
+            [self.programs / "initdb", "-D", self.folder / "cluster", "-U", "posegen", *_INITDB_OPTIONS],
+            log_file=self.folder / "initdb.log",
+            user=self._user,
+        )
+        if initdb.wait(60) != 0:
+            raise AssertionError("initdb failed:\n" + last_lines(self.folder / "initdb.log"))
+
+    def url(self, database: str = "postgres") -> str:
+        """The SQLAlchemy URL of one of its databases."""
+        return f"postgresql+psycopg://posegen@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self, *, timeout_s: float = 30.0) -> None:
+        """Start it and return when it answers. Does nothing when it runs."""
+        for _ in range(_START_TRIES):  # a free port may be taken before the server has it
+            if self.running:
+                return
+            self.port = free_port([self.port] if self.port else [])
+            settings = {
+                "listen_addresses": "127.0.0.1",
+                "port": self.port,
+                "unix_socket_directories": "",
+                "fsync": "off",
+                "synchronous_commit": "off",
+                "full_page_writes": "off",
+                "max_connections": "300",
+                "shared_buffers": "32MB",
+            }
+            argv = [str(self.programs / "postgres"), "-D", str(self.folder / "cluster")]
+            for name, value in settings.items():
+                argv += ["-c", f"{name}={value}"]
+            self._child = start_child(argv, log_file=self.log_file, user=self._user, death_signal=signal.SIGQUIT)
+            wait_until(lambda: self._answers() or not self.running, timeout_s=timeout_s, message=self._log_end)
+        if not self.running:
+            raise AssertionError("PostgreSQL did not start:\n" + self._log_end())
+
+    def stop(self) -> None:
+        """Stop it at once, as an outage would: every connection breaks, the data stay."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Crash it: no clean shutdown, recovery at the next start."""
+        self._end(signal.SIGQUIT)
+
+    def remove(self) -> None:
+        """Stop it and delete its data."""
+        self._end(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def create_database(self, name: str | None = None, *, template: str = "template0") -> str:
+        """Copy `template` into a fresh database and return its name."""
+        name = name or f"t{uuid.uuid4().hex}"
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Delete a database, also while somebody is connected to it."""
+        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement.encode())
+
+    @property
+    def _dsn(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user=posegen dbname=postgres"
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._dsn, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _log_end(self) -> str:
+        return last_lines(self.log_file)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.send_signal(number)
+        self._child.wait(30)
+        self._child = None
+
+
+def find_postgres() -> Path:
+    """Return the folder of PostgreSQL's programs: the PATH's, else the newest under /usr/lib/postgresql."""
+    on_path = [Path(found).parent for name in ("initdb", "postgres") if (found := shutil.which(name))]
+    if len(on_path) == 2 and on_path[0].resolve() == on_path[1].resolve():
+        return on_path[0]
+    installed = sorted(
+        (initdb.parent for initdb in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        key=lambda folder: [int(part) for part in folder.parent.name.split(".") if part.isdigit()],
+    )
+    if installed:
+        return installed[-1]
+    raise AssertionError("The tests need a PostgreSQL server: sudo apt-get install postgresql")
+
+
+def _unprivileged_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    names = {account.pw_name for account in pwd.getpwall()}
+    for name in ("postgres", "nobody"):
+        if name in names:
+            return name
+    raise AssertionError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
