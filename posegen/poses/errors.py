@@ -1,4 +1,4 @@
-"""What can go wrong with poses. Every error is a sentence a person can act on, with a stable `code` and its facts as attributes.
+"""What can go wrong with poses: sentences a person can act on, with a stable `code` and the facts as attributes.
 
 PoseError
 ├── PoseRefused       key-points that cannot be a pose: names the field

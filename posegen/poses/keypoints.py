@@ -8,7 +8,7 @@ built: the constructors refuse what the drawing could not show.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -25,7 +25,7 @@ _DECIMALS: Final = 6  # a 250th of a pixel at 4096 px; makes JSON short and equa
 
 @dataclass(frozen=True, slots=True)
 class KeyPoint:
-    """One seen joint: x and y in 0..1 of the canvas (a little outside is allowed), c the detector's confidence, 0 < c <= 1."""
+    """One seen joint: x, y in 0..1 of the canvas (a little outside is allowed), c the confidence, 0 < c <= 1."""
 
     x: float
     y: float
@@ -112,16 +112,3 @@ class Pose:
         """Yield every point of every person that is not missing."""
         for person in self.people:
             yield from person.seen_points()
-
-
-def mirrored(person: Person) -> Person:
-    """Return the person seen in a mirror: flipped left to right, with left and right names exchanged."""
-    swap = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
-
-    def flip(points: Points | None) -> Points | None:
-        return None if points is None else tuple(p and replace(p, x=1.0 - p.x) for p in points)
-
-    body = flip(person.body) or ()
-    return Person(
-        body=tuple(body[i] for i in swap), hand_left=flip(person.hand_right), hand_right=flip(person.hand_left)
-    )
