@@ -122,3 +122,18 @@ def _migrate(url: str) -> None:
         migrate(database)
     finally:
         database.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests each package has, and how they ended."""
+    outcomes = ("passed", "failed", "error", "skipped")
+    packages: dict[str, dict[str, int]] = {}
+    for outcome in outcomes:
+        for report in terminalreporter.getreports(outcome):
+            parts = report.nodeid.split("::")[0].split("/")
+            counts = packages.setdefault(parts[1] if len(parts) > 2 else parts[-1], dict.fromkeys(outcomes, 0))
+            counts[outcome] += 1
+    terminalreporter.section("tests by package")
+    for package, counts in sorted(packages.items()):
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        terminalreporter.line(f"{package:<16} {told}")
