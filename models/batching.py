@@ -1,0 +1,171 @@
+"""Who is in the next forward: the whole batching rule, without torch, so it can be read, changed and tested alone.
+
+Rows of one forward share width, height and precision (a lane); everything else (step, step count, guidance, control
+strength, prompt) is per row. Admission is first come, first served: when the first in line is of another lane it
+waits until the active rows ran dry, and nobody overtakes it. When a forward does not fit the memory, the lane's row
+limit is halved and the younger rows go back to the head of the line with their progress.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from threading import Lock
+
+from models.errors import EngineClosed, KeyInUse
+from models.profiles import Profile
+from models.requests import PictureRequest, check_request
+from models.sample import Sample, SampleState
+
+DECODE_GROUP = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the next step is about. At most one of `to_encode`, `to_decode` and `rows` is acted on, in that order."""
+
+    cancelled: tuple[Sample, ...]
+    to_encode: tuple[Sample, ...]
+    to_decode: tuple[Sample, ...]
+    rows: tuple[Sample, ...]
+
+
+class Batching:
+    """The line of waiting samples, the active rows, and what is to be decoded.
+
+    `submit`, `cancel` and the questions may come from any thread; the rest belongs to the thread that steps.
+    """
+
+    def __init__(self, profile: Profile, max_batch: int) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch is {max_batch}; it must be at least 1")
+        self.profile = profile
+        self.max_batch = max_batch
+        self._lock = Lock()
+        self._waiting: deque[Sample] = deque()
+        self._active: list[Sample] = []
+        self._decoding: list[Sample] = []
+        self._give_up: set[str] = set()
+        self._row_limits: dict[tuple[int, int, bool], int] = {}
+        self._closed = False
+
+    def submit(self, request: PictureRequest) -> None:
+        """Put a request at the end of the line. Raises RequestRefused."""
+        check_request(request, self.profile)
+        with self._lock:
+            if self._closed:
+                raise EngineClosed
+            if request.key in self._live():
+                raise KeyInUse(request.key)
+            self._waiting.append(Sample(request=request))
+
+    def cancel(self, key: str) -> None:
+        """Mark a live key; the next `decide` drops it."""
+        with self._lock:
+            if key in self._live():
+                self._give_up.add(key)
+
+    def decide(self) -> Decision:
+        """Drop what was cancelled, admit what fits, and say what the next step is about."""
+        with self._lock:
+            cancelled = tuple(sample for sample in self._everyone() if sample.key in self._give_up)
+            self._give_up.clear()
+            self._remove(cancelled)
+            self._admit()
+            to_encode = tuple(sample for sample in self._active if sample.tensors is None)
+            to_decode = self._decode_group()
+            return Decision(cancelled=cancelled, to_encode=to_encode, to_decode=to_decode, rows=tuple(self._active))
+
+    def _admit(self) -> None:
+        while self._waiting:
+            first = self._waiting[0]
+            if self._active and self._active[0].lane != first.lane:
+                return
+            if len(self._active) >= self.row_limit(first.lane):
+                return
+            first.state = SampleState.ACTIVE
+            self._active.append(self._waiting.popleft())
+
+    def _decode_group(self) -> tuple[Sample, ...]:
+        if not self._decoding:
+            return ()
+        lane = self._decoding[0].lane
+        return tuple(sample for sample in self._decoding if sample.lane == lane)[:DECODE_GROUP]
+
+    def row_limit(self, lane: tuple[int, int, bool]) -> int:
+        """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
+        return min(self.max_batch, self._row_limits.get(lane, self.max_batch))
+
+    def leave_rows(self, samples: tuple[Sample, ...]) -> None:
+        """Move denoised rows out, to be decoded; their rows are free."""
+        with self._lock:
+            for sample in samples:
+                self._active.remove(sample)
+                sample.state = SampleState.DECODING
+                self._decoding.append(sample)
+
+    def drop(self, samples: tuple[Sample, ...]) -> None:
+        """Forget samples whose outcome is known."""
+        with self._lock:
+            self._remove(samples)
+
+    def put_back(self, samples: tuple[Sample, ...]) -> None:
+        """Move samples to the head of the line, keeping their order and whatever progress they have."""
+        with self._lock:
+            self._remove(samples)
+            for sample in reversed(samples):
+                sample.state = SampleState.WAITING
+                self._waiting.appendleft(sample)
+
+    def halve_rows(self, rows: tuple[Sample, ...]) -> bool:
+        """React to a forward of `rows` that did not fit: fewer rows of this lane from now on.
+
+        The younger rows go back to the head of the line with their progress. False when there was only one row:
+        nothing smaller can be tried, and nothing was changed.
+        """
+        if len(rows) < 2:
+            return False
+        keep = len(rows) // 2
+        self._row_limits[rows[0].lane] = keep
+        self.put_back(rows[keep:])
+        return True
+
+    def free_rows(self) -> int:
+        """max_batch less the waiting and the active; never negative."""
+        with self._lock:
+            return max(0, self.max_batch - len(self._waiting) - len(self._active))
+
+    def has_work(self) -> bool:
+        """Whether any sample is live."""
+        with self._lock:
+            return bool(self._waiting or self._active or self._decoding)
+
+    def live_keys(self) -> tuple[str, ...]:
+        """The keys without an outcome, those nearest to one first."""
+        with self._lock:
+            return tuple(self._live())
+
+    def current_size(self) -> tuple[int, int] | None:
+        """The size a newcomer must have to join without waiting for others to run dry; None: any."""
+        with self._lock:
+            # Whoever is last in line decides: nobody overtakes.
+            last = self._waiting[-1] if self._waiting else self._active[0] if self._active else None
+            return last.request.size if last is not None else None
+
+    def close(self) -> None:
+        """Forget everything and refuse from now on."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            self._active.clear()
+            self._decoding.clear()
+
+    def _everyone(self) -> list[Sample]:
+        return [*self._decoding, *self._active, *self._waiting]
+
+    def _live(self) -> list[str]:
+        return [sample.key for sample in self._everyone()]
+
+    def _remove(self, samples: tuple[Sample, ...]) -> None:
+        gone = set(map(id, samples))
+        self._waiting = deque(sample for sample in self._waiting if id(sample) not in gone)
+        self._active = [sample for sample in self._active if id(sample) not in gone]
+        self._decoding = [sample for sample in self._decoding if id(sample) not in gone]

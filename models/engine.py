@@ -1,0 +1,49 @@
+"""The protocol every engine keeps: local cards, the fake for tests, hosted endpoints later.
+
+An engine is fed from any thread and stepped by exactly one. One `step()` does one thing (encode newcomers, one
+forward over all active rows, or decode what is finished), so a newcomer waits one step and a cancelled row leaves
+after one, and the caller sees each stage begin and end.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from models.profiles import Profile
+from models.requests import PictureRequest, StepReport
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Draws pictures for requests, several in one forward. Every submitted key gets exactly one outcome."""
+
+    profile: Profile
+    max_batch: int
+
+    def submit(self, request: PictureRequest) -> None:
+        """Queue a picture. Thread-safe. Raises RequestRefused: nothing was queued."""
+
+    def cancel(self, key: str) -> None:
+        """Give a picture up; its Cancelled comes from the next step. Thread-safe; unknown keys are ignored."""
+
+    def step(self) -> StepReport:
+        """Do the next piece of work: decide, compute, record. One thread only.
+
+        Returns at once with stage "idle" when there is nothing to do. Raises CardFailed when the device is broken.
+        """
+
+    def free_rows(self) -> int:
+        """How many more requests would be drawn at once: max_batch less what waits and what is active."""
+
+    def has_work(self) -> bool:
+        """Whether `step` would do something."""
+
+    def live_keys(self) -> tuple[str, ...]:
+        """The keys that have no outcome yet, oldest first."""
+
+    def current_size(self) -> tuple[int, int] | None:
+        """The size (width, height) that a request must have to join without waiting for others; None: any."""
+
+    def warm_up(self) -> None:
+        """Run everything once at the default size, so the first picture is not slower than the others."""
+
+    def close(self) -> None:
+        """Give up every live sample without outcome and free the device. Later submits raise EngineClosed."""

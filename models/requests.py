@@ -1,0 +1,119 @@
+"""What an engine is asked and what it answers: plain values, valid once they pass the profile's checks.
+
+Imports no torch; Pillow and numpy are named in types only. A key is the caller's name for a picture, unique among
+the engine's live samples; the engine never reads meaning into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from models.errors import ControlRefused, EmptyPrompt, ModelsError, SizeRefused, StepsRefused, StrengthRefused
+from models.profiles import PIXEL_MULTIPLE, Profile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+HIGHEST_SEED = 2**63 - 1
+
+Stage = Literal["encode", "step", "decode", "idle"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRequest:
+    """One picture to draw.
+
+    control: RGB of exactly width x height, or None for no pose control. control_end: the share of the steps (0..1)
+    after which the ControlNet is left out. seed fixes the picture, whatever is drawn beside it. precise: draw in
+    higher precision, in forwards of its own.
+    """
+
+    key: str
+    prompt: str
+    control: Image | None
+    width: int
+    height: int
+    seed: int
+    steps: int
+    guidance: float
+    control_scale: float
+    control_end: float
+    precise: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.width, self.height
+
+
+def check_request(request: PictureRequest, profile: Profile) -> None:
+    """Raise the RequestRefused that fits, when `profile` cannot draw `request`."""
+    if not request.prompt.strip():
+        raise EmptyPrompt
+    odd = request.width % PIXEL_MULTIPLE or request.height % PIXEL_MULTIPLE
+    if odd or request.size not in profile.sizes:
+        raise SizeRefused(request.width, request.height, profile.sizes)
+    control = request.control
+    if control is not None and (control.size != request.size or control.mode != "RGB"):
+        raise ControlRefused(control.size, control.mode, request.width, request.height)
+    if not profile.lowest_steps <= request.steps <= profile.highest_steps:
+        raise StepsRefused(request.steps, profile.lowest_steps, profile.highest_steps)
+    for name, value, highest in (
+        ("guidance", request.guidance, profile.highest_guidance),
+        ("control_scale", request.control_scale, profile.highest_control_scale),
+        ("control_end", request.control_end, 1.0),
+        ("seed", request.seed, HIGHEST_SEED),
+    ):
+        if not 0 <= value <= highest:  # also false for NaN
+            raise StrengthRefused(name, value, 0, highest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A picture. pixels: (height, width, 3) float32 in 0..1, before any rounding to 8 bits.
+
+    denoise_s: what this picture's forwards took, shared evenly among the rows of each. backend: the profile's name.
+    """
+
+    key: str
+    pixels: NDArray[np.float32]
+    denoise_s: float
+    steps_run: int
+    backend: str
+    pose_applied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A picture that cannot be drawn; the others go on."""
+
+    key: str
+    error: ModelsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A picture that was given up because `cancel` was called."""
+
+    key: str
+
+
+Outcome = Finished | Failed | Cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What one `Engine.step()` did.
+
+    rows: (key, step_index, steps) of every row that was in the forward; step_index counts from 0 and is the step
+    that was just done. Empty unless stage is "step". step_no counts the engine's forwards.
+    """
+
+    outcomes: list[Outcome]
+    rows: tuple[tuple[str, int, int], ...]
+    compute_s: float
+    step_no: int
+    stage: Stage

@@ -1,0 +1,78 @@
+"""One picture on its way through an engine, from request to outcome: where it is, not what its tensors hold.
+
+    WAITING  -> ACTIVE     admitted into a free row
+    ACTIVE   -> ACTIVE     one Euler step further
+    ACTIVE   -> WAITING    the forward did not fit the memory, or the picture went bad and is drawn once more
+    ACTIVE   -> DECODING   the last step is done; its row is free
+    any      -> gone       finished, failed or cancelled: an outcome was reported
+
+A crash loses samples in every state: they live in this process only.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from models.requests import PictureRequest
+
+
+class SampleState(StrEnum):
+    """Where a sample is."""
+
+    WAITING = "waiting"  # no row yet
+    ACTIVE = "active"  # has a row in the next forward
+    DECODING = "decoding"  # denoised, not yet pixels
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sample:
+    """A request and its progress. tensors belongs to the engine that draws it and is None until encoded."""
+
+    request: PictureRequest
+    steps_done: int = 0
+    denoise_s: float = 0.0
+    pose_applied: bool = False
+    tries: int = 1
+    state: SampleState = SampleState.WAITING
+    tensors: Any = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The caller's name for the picture."""
+        return self.request.key
+
+    @property
+    def lane(self) -> tuple[int, int, bool]:
+        """What rows of one forward must share: width, height and precision."""
+        return self.request.width, self.request.height, self.request.precise
+
+    @property
+    def denoised(self) -> bool:
+        """Whether the last step is done."""
+        return self.steps_done >= self.request.steps
+
+    def wants_control(self) -> bool:
+        """Whether the ControlNet has a say in the next step.
+
+        The rule of diffusers' FluxControlNetPipeline: step i of n is kept while (i + 1) / n <= control_end.
+        """
+        request = self.request
+        if request.control is None or request.control_scale == 0:
+            return False
+        return (self.steps_done + 1) / request.steps <= request.control_end
+
+    def advance(self, *, with_control: bool, share_s: float) -> tuple[str, int, int]:
+        """Count one step; returns (key, step_index, steps) of the step that was done."""
+        row = (self.key, self.steps_done, self.request.steps)
+        self.steps_done += 1
+        self.denoise_s += share_s
+        self.pose_applied = self.pose_applied or with_control
+        return row
+
+    def start_over(self) -> None:
+        """Forget all progress and ask for higher precision; the seed stays."""
+        self.request = replace(self.request, precise=True)
+        self.tries += 1
+        self.steps_done = 0
+        self.pose_applied = False
+        self.tensors = None

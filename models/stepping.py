@@ -1,0 +1,169 @@
+"""The step every engine of ours takes: decide -> compute -> record. Engines differ only in how they compute.
+
+Without torch, so that what happens on cancellation, lack of memory and bad pictures is the same in the fake and on a
+card, and is tested in milliseconds.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from models.batching import Batching, Decision
+from models.errors import BadPicture, OutOfMemory
+from models.profiles import Profile
+from models.requests import Cancelled, Failed, Finished, Outcome, PictureRequest, Stage, StepReport
+from models.sample import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TRIES = 2
+BLACK_BELOW = 1 / 255
+
+
+class DoesNotFit(Exception):
+    """A computation ran out of memory; nothing moved and the engine is still usable."""
+
+
+class SteppedEngine(ABC):
+    """An Engine whose decisions are `Batching`'s and whose computing is three methods."""
+
+    def __init__(self, profile: Profile, max_batch: int) -> None:
+        self.profile = profile
+        self.batching = Batching(profile, max_batch)
+        self.max_batch = max_batch
+        self._forwards = 0
+
+    @abstractmethod
+    def encode(self, samples: Sequence[Sample]) -> None:
+        """Give every sample its `tensors`. Raises DoesNotFit: none has them."""
+
+    @abstractmethod
+    def forward(self, rows: Sequence[Sample]) -> None:
+        """Move every row one Euler step. The caller counts the step. Raises DoesNotFit: none moved."""
+
+    @abstractmethod
+    def decode(self, samples: Sequence[Sample]) -> Sequence["NDArray[np.float32]"]:
+        """Turn denoised samples into pixels, (height, width, 3) in 0..1 each. Raises DoesNotFit."""
+
+    def step(self) -> StepReport:
+        """Do the next piece of work; see Engine."""
+        decision = self.batching.decide()
+        outcomes: list[Outcome] = [Cancelled(key=sample.key) for sample in decision.cancelled]
+        started = time.perf_counter()
+        rows: tuple[tuple[str, int, int], ...] = ()
+        stage: Stage = "idle"
+        if decision.to_encode:
+            stage = "encode"
+            self._encode(decision, outcomes)
+        elif decision.to_decode:
+            stage = "decode"
+            self._decode(decision, outcomes)
+        elif decision.rows:
+            stage = "step"
+            rows = self._forward(decision.rows, outcomes, started)
+        compute_s = time.perf_counter() - started
+        return StepReport(outcomes=outcomes, rows=rows, compute_s=compute_s, step_no=self._forwards, stage=stage)
+
+    def _encode(self, decision: Decision, outcomes: list[Outcome]) -> None:
+        try:
+            self.encode(decision.to_encode)
+        except DoesNotFit:
+            self._shrink(decision.rows, outcomes)
+
+    def _forward(
+        self, rows: tuple[Sample, ...], outcomes: list[Outcome], started: float
+    ) -> tuple[tuple[str, int, int], ...]:
+        with_control = [row.wants_control() for row in rows]
+        try:
+            self.forward(rows)
+        except DoesNotFit:
+            self._shrink(rows, outcomes)
+            return ()
+        self._forwards += 1
+        share_s = (time.perf_counter() - started) / len(rows)
+        done = tuple(
+            row.advance(with_control=control, share_s=share_s) for row, control in zip(rows, with_control, strict=True)
+        )
+        self.batching.leave_rows(tuple(row for row in rows if row.denoised))
+        return done
+
+    def _shrink(self, rows: tuple[Sample, ...], outcomes: list[Outcome]) -> None:
+        if self.batching.halve_rows(rows):
+            return
+        self.batching.drop(rows)
+        outcomes.extend(Failed(key=row.key, error=OutOfMemory(row.request.width, row.request.height)) for row in rows)
+
+    def _decode(self, decision: Decision, outcomes: list[Outcome]) -> None:
+        for sample, pixels in self._decode_what_fits(decision.to_decode, outcomes):
+            reason = flaw(pixels)
+            if reason is None:
+                self.batching.drop((sample,))
+                outcomes.append(self._finished(sample, pixels))
+            elif sample.tries < TRIES:
+                sample.start_over()
+                self.batching.put_back((sample,))
+            else:
+                self.batching.drop((sample,))
+                outcomes.append(Failed(key=sample.key, error=BadPicture(reason)))
+
+    def _decode_what_fits(
+        self, samples: tuple[Sample, ...], outcomes: list[Outcome]
+    ) -> "list[tuple[Sample, NDArray[np.float32]]]":
+        try:
+            return list(zip(samples, self.decode(samples), strict=True))
+        except DoesNotFit:
+            if len(samples) == 1:
+                self._shrink(samples, outcomes)
+                return []
+            # The others are still to be decoded and come with the next steps.
+            return self._decode_what_fits(samples[:1], outcomes)
+
+    def _finished(self, sample: Sample, pixels: "NDArray[np.float32]") -> Finished:
+        return Finished(
+            key=sample.key,
+            pixels=pixels,
+            denoise_s=sample.denoise_s,
+            steps_run=sample.steps_done,
+            backend=self.profile.name,
+            pose_applied=sample.pose_applied,
+        )
+
+    def submit(self, request: PictureRequest) -> None:
+        """Queue a picture; see Engine."""
+        self.batching.submit(request)
+
+    def cancel(self, key: str) -> None:
+        """Give a picture up; see Engine."""
+        self.batching.cancel(key)
+
+    def free_rows(self) -> int:
+        """How many more would be drawn at once; see Engine."""
+        return self.batching.free_rows()
+
+    def has_work(self) -> bool:
+        """Whether `step` would do something; see Engine."""
+        return self.batching.has_work()
+
+    def live_keys(self) -> tuple[str, ...]:
+        """The keys without an outcome; see Engine."""
+        return self.batching.live_keys()
+
+    def current_size(self) -> tuple[int, int] | None:
+        """The size that joins at once; see Engine."""
+        return self.batching.current_size()
+
+    def close(self) -> None:
+        """Forget every sample and refuse from now on; see Engine."""
+        self.batching.close()
+
+
+def flaw(pixels: "NDArray[np.float32]") -> str | None:
+    """Say what is wrong with a picture, in a word for BadPicture, or None when it can be shown."""
+    brightest = float(pixels.max())
+    # A NaN anywhere makes the sum NaN; NaN compares false with everything.
+    if not abs(float(pixels.sum())) < float("inf"):
+        return "NaN"
+    return "black" if brightest < BLACK_BELOW else None
