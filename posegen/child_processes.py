@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -33,23 +33,26 @@ def end_with_parent(death_signal: signal.Signals = signal.SIGKILL) -> Callable[[
 def start_child(
     argv: Sequence[str | Path],
     *,
-    log_file: Path,
+    log_file: Path | None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     user: str | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` in its own process group, its output appended to `log_file`; it ends when our thread ends.
 
-    The own group keeps a terminal's Ctrl-C from reaching it: its parent decides the order of stopping. `user` needs
-    root. Raises OSError when it cannot be started.
+    The own group keeps a terminal's Ctrl-C from reaching it: its parent decides the order of stopping. Without a
+    `log_file` it writes where we write. `user` needs root. Raises OSError when it cannot be started.
     """
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("ab") as log:
+    if log_file is not None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") if log_file is not None else nullcontext() as log:
         return subprocess.Popen(  # noqa: S603 - argv comes from our own code
             [os.fspath(part) for part in argv],
             stdin=subprocess.DEVNULL,
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if log_file is not None else None,
+            cwd=cwd,
             env=None if env is None else dict(env),
             process_group=0,
             user=user,

@@ -1,4 +1,4 @@
-"""Bringing a database to the tables this code expects. Several processes may start at once: one migrates, the rest wait.
+"""Bringing a database to the tables this code expects. Of several processes that start at once, one migrates.
 
 `alembic check` runs here too (`python -m posegen migrate --check`), so that a changed table without a version is seen.
 """

@@ -87,8 +87,10 @@ class PrivateRedis:
             return
         server = find_redis_server()
         self.folder.mkdir(parents=True, exist_ok=True)
+        returning = self.port != 0  # whoever knows our URL must find us there again
         for attempt in range(_START_TRIES):  # a free port may be taken before the server has it
-            self.port = self._choose_port() if attempt == 0 else free_port()
+            if not returning:
+                self.port = self._choose_port() if attempt == 0 else free_port()
             self._child = start_child(
                 [server, self._write_config()], log_file=self.log_file, death_signal=signal.SIGTERM
             )
@@ -114,8 +116,6 @@ class PrivateRedis:
     def _choose_port(self) -> int:
         if self._wanted_port is not None:
             return self._wanted_port
-        if self.port:
-            return free_port([self.port])
         try:
             return free_port([int((self.folder / "port").read_text())])
         except (FileNotFoundError, ValueError):

@@ -10,9 +10,7 @@ class GenerationStatus(StrEnum):
     """An order's state as the customer sees it; derived from its items when the last of them becomes final."""
 
     PENDING = "pending"  # reserved for orders that wait for an approval; none is made today
-    PROCESSING = (
-        "processing"  # accepted and paid; some pictures are not final. A crash leaves it here, healed by leases
-    )
+    PROCESSING = "processing"  # accepted and paid, some pictures not final; a crash leaves it here, healed by leases
     COMPLETED = "completed"  # every picture is final and at least one was delivered
     FAILED = "failed"  # every picture is final and none was delivered; all of it is refunded
     CANCELLED = "cancelled"  # the customer stopped it; what was delivered stays, the rest is refunded

@@ -109,7 +109,7 @@ class User(Row):
 
 
 class LedgerEntry(Row):
-    """One change of one balance, never altered. (reference, type, part) is unique: nothing is paid or refunded twice."""
+    """One change of one balance, never altered; unique (reference, type, part): nothing is paid or refunded twice."""
 
     __tablename__ = "ledger_entries"
     __table_args__ = (
@@ -268,8 +268,7 @@ class IdempotencyKey(Row):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
-    generation_id: Mapped[str] = mapped_column(ForeignKey("generations.id"))
-    answer: Mapped[dict[str, Any]]
+    answer: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 

@@ -1,11 +1,13 @@
 """Alembic's entry: runs the versions on the connection that `posegen.migrating` hands over."""
 
+from typing import Any, Literal
+
 from alembic import context
 
 from posegen.tables import Row, UtcDateTime
 
 
-def render_plainly(type_: str, column_type: object, _context: object) -> str | bool:
+def render_plainly(type_: str, column_type: Any, _context: object) -> str | Literal[False]:
     """Write our time type as what it is in SQL, so that a version never depends on today's code."""
     return "sa.DateTime(timezone=True)" if type_ == "type" and isinstance(column_type, UtcDateTime) else False
 

@@ -1,0 +1,5 @@
+"""`python -m posegen` is the posegen command."""
+
+from posegen.cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The `posegen` command: what an operator does by hand. Each command is one domain call in one transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from posegen import accounts, ledger, migrating
+from posegen.announcing import Announcer
+from posegen.bell import Bell
+from posegen.database import Database, database_now
+from posegen.errors import PosegenError
+from posegen.library import LibraryQuery, list_poses, seed_library
+from posegen.paging import MOST_ROWS, Page
+from posegen.poses.drawing import draw_pose, draw_preview
+from posegen.poses.library_files import read_library
+from posegen.reconciler import reconcile_once
+from posegen.settings import Settings
+from posegen.storage import Links, Storage
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
+user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
+credits_app = typer.Typer(no_args_is_help=True, help="Credits.")
+library_app = typer.Typer(no_args_is_help=True, help="The pose library.")
+app.add_typer(user_app, name="user")
+app.add_typer(credits_app, name="credits")
+app.add_typer(library_app, name="library")
+console = Console()
+errors = Console(stderr=True)
+
+Password = Annotated[
+    str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="POSEGEN_PASSWORD")
+]
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            errors.print(f"[red]{'.'.join(str(part) for part in problem['loc']).upper()}[/]: {problem['msg']}")
+        errors.print("Set it in the environment or in .env (./scripts/start writes one).")
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Print a domain error as its sentence and exit with 1."""
+    try:
+        yield
+    except PosegenError as error:
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _writing() -> Iterator[Session]:
+    with _told():
+        database = Database(_settings().sql_url)
+        try:
+            with database.writing() as session:
+                yield session
+        finally:
+            database.close()
+
+
+@app.command()
+def migrate(check: Annotated[bool, typer.Option("--check", help="Only compare tables and versions.")] = False) -> None:
+    """Bring the database to the newest tables."""
+    settings = _settings()
+    with _told():
+        database = Database(settings.sql_url)
+        migrating.migrate(database)
+        if check:
+            migrating.check(database)
+        database.close()
+    console.print("The database is up to date.")
+
+
+@app.command()
+def recover() -> None:
+    """Return the pictures of dead workers to the queue and ring for everything that waits."""
+    settings = _settings()
+    with _told():
+        links = Links(settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s)
+        announcer = Announcer(Database(settings.sql_url), Bell(settings.bell_url), links)
+        done = reconcile_once(announcer, witness_since=None)
+    console.print(f"{done.requeued} pictures returned to the queue, {done.failed} given up, {done.rung} rings.")
+
+
+@user_app.command("add")
+def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
+    """Create a user with no credits."""
+    with _writing() as session:
+        user = accounts.register(session, email=email, password=password, name=name, now=database_now(session))
+        console.print(f"{user.email} is user {user.id}.")
+
+
+@user_app.command("reset-password")
+def reset_password(email: str, password: Password) -> None:
+    """Set a user's password."""
+    with _writing() as session:
+        accounts.reset_password(session, email=email, password=password, now=database_now(session))
+        console.print(f"{email} has a new password.")
+
+
+@user_app.command("make-admin")
+def make_admin(email: str) -> None:
+    """Give a user the administrator's role."""
+    with _writing() as session:
+        accounts.make_admin(session, email=email, now=database_now(session))
+        console.print(f"{email} is an administrator.")
+
+
+@credits_app.command("grant")
+def grant(email: str, amount: int, reason: Annotated[str, typer.Option()] = "Granted by an operator") -> None:
+    """Give a user credits."""
+    with _writing() as session:
+        user = accounts.user_by_email(session, email)
+        balance = ledger.grant(session, user.id, amount, description=reason, now=database_now(session))
+        console.print(f"{email} has {balance} credits.")
+
+
+@library_app.command("seed")
+def seed() -> None:
+    """Write the poses that come with the product into the database. Safe to repeat."""
+    storage = Storage(_settings().storage_dir)
+    with _writing() as session:
+        changed = seed_library(session, storage, read_library(), now=database_now(session))
+        console.print(f"{changed} poses written.")
+
+
+@library_app.command("list")
+def list_library(search: Annotated[str | None, typer.Option()] = None) -> None:
+    """List the library's poses."""
+    with _writing() as session:
+        found = list_poses(session, LibraryQuery(search=search, sort="name"), Page(number=1, limit=MOST_ROWS))
+        table = Table("slug", "name", "category", "difficulty", "people")
+        for pose in found.rows:
+            people = str(len(pose.people["people"]))
+            table.add_row(pose.slug, pose.name, pose.category.display_name, pose.difficulty, people)
+    console.print(table)
+
+
+@library_app.command("render")
+def render(
+    slug: str,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    width: Annotated[int, typer.Option()] = 1024,
+    height: Annotated[int, typer.Option()] = 1024,
+    preview: Annotated[bool, typer.Option("--preview", help="The picture for people, not the control map.")] = False,
+) -> None:
+    """Draw a pose of the library as a control map."""
+    with _told():
+        poses = {pose.slug: pose for pose in read_library().poses}
+        if slug not in poses:
+            errors.print(f"[red]There is no pose {slug}; choose one of: {', '.join(sorted(poses))}.[/]")
+            raise typer.Exit(1)
+        draw = draw_preview if preview else draw_pose
+        draw(poses[slug].pose, width, height).save(out)
+    console.print(str(out))
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="posegen")

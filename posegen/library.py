@@ -1,0 +1,203 @@
+"""The pose library: seeding it from the authored files, and reading it with search, filters and sorting."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from io import BytesIO
+
+from PIL import Image
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from posegen.errors import NotFound
+from posegen.paging import Page, Paged
+from posegen.poses.authoring import AuthoredPose
+from posegen.poses.drawing import draw_pose, draw_preview
+from posegen.poses.library_files import LibraryFiles
+from posegen.poses.openpose import pose_to_openpose
+from posegen.storage import Storage
+from posegen.tables import LibraryPose, PoseCategory, StoredObject
+
+MAP_PX = 512
+THUMBNAIL_PX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryQuery:
+    """Which poses are asked for. `category` is an id, slug or name and includes its children."""
+
+    category: str | None = None
+    difficulty: str | None = None
+    gender_suitability: str | None = None
+    search: str | None = None
+    featured: bool | None = None
+    sort: str = "popular"
+
+
+def seed_library(session: Session, storage: Storage, files: LibraryFiles, *, now: datetime) -> int:
+    """Write the authored categories and poses; return how many poses changed. Seeding twice changes nothing."""
+    categories = _seed_categories(session, files, now)
+    changed = 0
+    for authored in files.poses:
+        people = pose_to_openpose(authored.pose)
+        row = session.scalars(select(LibraryPose).where(LibraryPose.slug == authored.slug)).one_or_none()
+        if row is None:
+            row = LibraryPose(slug=authored.slug, created_at=now, updated_at=now)
+            session.add(row)
+        keys = _store_pictures(session, storage, authored, now)
+        wanted = {
+            "name": authored.name,
+            "description": authored.description,
+            "category_id": categories[authored.category].id,
+            "people": people,
+            "difficulty": authored.difficulty,
+            "gender_suitability": authored.gender_suitability,
+            "tags": list(authored.tags),
+            "source_credit": authored.source_credit,
+            "license_type": authored.license_type,
+            "is_featured": authored.featured,
+            **keys,
+        }
+        if any(getattr(row, name) != value for name, value in wanted.items()):
+            for name, value in wanted.items():
+                setattr(row, name, value)
+            row.updated_at = now
+            changed += 1
+    session.flush()
+    return changed
+
+
+def pose_by_id(session: Session, pose_id: str) -> LibraryPose:
+    """Return a public pose by id or slug. Raises NotFound."""
+    row = session.scalars(
+        _public().where(or_(LibraryPose.id == pose_id, LibraryPose.slug == pose_id)).limit(1)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("pose", [pose_id])
+    return row
+
+
+def list_poses(session: Session, query: LibraryQuery, page: Page) -> Paged[LibraryPose]:
+    """Return one page of the public poses that fit the query."""
+    fitting = _public()
+    if query.category is not None:
+        fitting = fitting.where(LibraryPose.category_id.in_(_category_ids(session, query.category)))
+    if query.difficulty is not None:
+        fitting = fitting.where(LibraryPose.difficulty == query.difficulty)
+    if query.gender_suitability is not None:
+        fitting = fitting.where(LibraryPose.gender_suitability.in_((query.gender_suitability, "unisex")))
+    if query.featured is not None:
+        fitting = fitting.where(LibraryPose.is_featured.is_(query.featured))
+    if query.search:
+        fitting = fitting.where(or_(*(_contains(column, query.search) for column in _SEARCHED)))
+    total = session.execute(select(func.count()).select_from(fitting.subquery())).scalar_one()
+    rows = session.scalars(fitting.order_by(*_ORDERS[query.sort]).offset(page.offset).limit(page.limit)).all()
+    return Paged(rows=rows, page=page, total=total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryBranch:
+    """A category with its sub-categories; `pose_count` includes theirs."""
+
+    category: PoseCategory
+    pose_count: int
+    children: tuple["CategoryBranch", ...]
+
+
+def category_tree(session: Session) -> tuple[CategoryBranch, ...]:
+    """Return the active categories as a tree, in display order."""
+    rows = session.scalars(
+        select(PoseCategory)
+        .where(PoseCategory.is_active.is_(True))
+        .order_by(PoseCategory.display_order, PoseCategory.name)
+    ).all()
+    counted = session.execute(
+        select(LibraryPose.category_id, func.count())
+        .where(LibraryPose.is_public.is_(True))
+        .group_by(LibraryPose.category_id)
+    )
+    counts = {row[0]: int(row[1]) for row in counted}
+
+    def branches(parent_id: str | None) -> Iterator[CategoryBranch]:
+        for row in rows:
+            if row.parent_id == parent_id:
+                children = tuple(branches(row.id))
+                own = counts.get(row.id, 0)
+                yield CategoryBranch(
+                    category=row, pose_count=own + sum(child.pose_count for child in children), children=children
+                )
+
+    return tuple(branches(None))
+
+
+_SEARCHED = (LibraryPose.name, LibraryPose.description, LibraryPose.slug)
+_ORDERS = {
+    "popular": (LibraryPose.popularity_score.desc(), LibraryPose.usage_count.desc(), LibraryPose.name, LibraryPose.id),
+    "newest": (LibraryPose.created_at.desc(), LibraryPose.id.desc()),
+    "name": (LibraryPose.name, LibraryPose.id),
+}
+
+
+def _public() -> Select[LibraryPose]:
+    return select(LibraryPose).where(LibraryPose.is_public.is_(True))
+
+
+def _contains(column: InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
+    return column.icontains(words.strip(), autoescape=True)
+
+
+def _category_ids(session: Session, named: str) -> set[str]:
+    """Return the ids of the category named by id, slug or name, and of everything below it. Raises NotFound."""
+    rows = session.scalars(select(PoseCategory)).all()
+    name = named.lower()
+    found = {
+        row.id for row in rows if named == row.id or name in {row.slug, row.name.lower(), row.display_name.lower()}
+    }
+    if not found:
+        raise NotFound("category", [named])
+    while below := {row.id for row in rows if row.parent_id in found} - found:
+        found |= below
+    return found
+
+
+def _seed_categories(session: Session, files: LibraryFiles, now: datetime) -> dict[str, PoseCategory]:
+    rows = {row.slug: row for row in session.scalars(select(PoseCategory))}
+    for authored in files.categories:
+        row = rows.get(authored.slug)
+        if row is None:
+            row = rows[authored.slug] = PoseCategory(slug=authored.slug, created_at=now, updated_at=now)
+            session.add(row)
+        row.name = authored.name
+        row.display_name = authored.display_name
+        row.description = authored.description
+        row.icon = authored.icon
+        row.color = authored.color
+        row.display_order = authored.display_order
+        session.flush()
+    return rows
+
+
+def _store_pictures(session: Session, storage: Storage, authored: AuthoredPose, now: datetime) -> dict[str, str]:
+    """Store the pose's map, preview and thumbnail under keys that name their content; return the row's key columns."""
+    preview = draw_preview(authored.pose, MAP_PX, MAP_PX)
+    pictures = {
+        "control_key": ("map", draw_pose(authored.pose, MAP_PX, MAP_PX)),
+        "preview_key": ("preview", preview),
+        "thumbnail_key": ("thumb", preview.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)),
+    }
+    keys = {}
+    for column, (kind, picture) in pictures.items():
+        content = _png(picture)
+        key = f"library/{authored.slug}/{kind}-{sha256(content).hexdigest()[:16]}.png"
+        if session.get(StoredObject, key) is None:
+            storage.put(key, content)
+            session.add(StoredObject(key=key, content_type="image/png", size_bytes=len(content), created_at=now))
+        keys[column] = key
+    return keys
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()

@@ -1,0 +1,241 @@
+"""Placing an order: checks, price and work in one transaction, so that there is never a charge without its pictures.
+
+The order's pictures get their prompts, seeds and key-points here and never change afterwards: what the customer paid
+for is what is drawn, whatever happens to the library, the avatar or the service's defaults in between.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from models.profiles import Profile, profile
+from posegen import ledger
+from posegen.errors import BadInput, FieldProblem, IdempotencyMismatch, NotFound
+from posegen.estimates import drawing_estimate_s
+from posegen.identifiers import SEED_LIMIT, new_id, new_seed
+from posegen.prices import picture_price
+from posegen.projects import owned_project
+from posegen.prompts import picture_prompt
+from posegen.statuses import GenerationStatus, ItemKind, ItemStatus
+from posegen.tables import Generation, IdempotencyKey, LibraryPose, Project, WorkItem
+from posegen.wording import check_wording
+
+GALLERY = "GALLERY_REFERENCE"
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A gallery order as asked for: library poses times variations. None means the profile's default."""
+
+    project_id: str
+    pose_ids: tuple[str, ...]
+    variations: int
+    words: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    control_scale: float | None = None
+    allow_poseless: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedOrder:
+    """The answer to an order, kept with its Idempotency-Key so that a repeat is told the same."""
+
+    generation_id: str
+    total_pictures: int
+    credits_charged: int
+    estimated_s: int | None
+
+
+def place_order(
+    session: Session,
+    user_id: str,
+    order: Order,
+    *,
+    profile_name: str,
+    idempotency_key: str | None = None,
+    now: datetime,
+) -> PlacedOrder:
+    """Write the order, its charge and its work items. The caller commits, then rings.
+
+    Raises NotFound (project, poses), BadInput (sizes, ranges, wording), NotEnoughCredits, IdempotencyMismatch. A
+    repeat with the same key and order returns the first answer and charges nothing.
+    """
+    if idempotency_key is not None:
+        answered = _reserve_key(session, user_id, idempotency_key, order, now)
+        if answered is not None:
+            return answered
+    drawn_by = profile(profile_name)
+    project = owned_project(session, user_id, order.project_id)
+    poses = _poses(session, order.pose_ids)
+    _check(order, drawn_by)
+    generation = _generation(order, project, drawn_by, now)
+    session.add(generation)
+    session.flush()
+    items = _work_items(generation, order, poses, drawn_by)
+    session.add_all(items)
+    session.flush()
+    session.execute(
+        update(Project)
+        .where(Project.id == project.id)
+        .values(total_generations=Project.total_generations + 1, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    ledger.charge(
+        session,
+        user_id,
+        generation.credit_charged,
+        reference=generation.id,
+        part=ledger.ORDER_PART,
+        description=f"{len(items)} pictures for {project.project_name}",
+        now=now,
+    )
+    placed = PlacedOrder(
+        generation_id=generation.id,
+        total_pictures=len(items),
+        credits_charged=generation.credit_charged,
+        estimated_s=drawing_estimate_s(session, generation, now=now),
+    )
+    if idempotency_key is not None:
+        _keep_answer(session, user_id, idempotency_key, placed)
+    return placed
+
+
+def _check(order: Order, drawn_by: Profile) -> None:
+    """Refuse what the profile cannot draw, naming every field at once."""
+    problems = []
+    size = _size(order, drawn_by)
+    if size not in drawn_by.sizes:
+        named = ", ".join(f"{width}x{height}" for width, height in drawn_by.sizes)
+        problems.append(
+            FieldProblem(field="width", message=f"{size[0]}x{size[1]} is not drawn by {drawn_by.name}; choose {named}.")
+        )
+    for field, value, least, most in (
+        ("steps", order.steps, drawn_by.lowest_steps, drawn_by.highest_steps),
+        ("guidance", order.guidance, 0, drawn_by.highest_guidance),
+        ("controlStrength", order.control_scale, 0, drawn_by.highest_control_scale),
+        ("seed", order.seed, 0, SEED_LIMIT - 1),
+    ):
+        if value is not None and not least <= value <= most:
+            problems.append(FieldProblem(field=field, message=f"{field} is {least} to {most} for {drawn_by.name}."))
+    if problems:
+        raise BadInput(" ".join(problem.message for problem in problems), problems)
+    if order.words:
+        check_wording(order.words, field="textPrompt")
+
+
+def _poses(session: Session, pose_ids: Sequence[str]) -> list[LibraryPose]:
+    if len(set(pose_ids)) != len(pose_ids):
+        message = "A pose is named twice; ask for variations instead."
+        raise BadInput(message, [FieldProblem(field="selectedPoseIds", message=message)])
+    rows = session.scalars(select(LibraryPose).where(LibraryPose.id.in_(pose_ids), LibraryPose.is_public.is_(True)))
+    found = {row.id: row for row in rows}
+    missing = [pose_id for pose_id in pose_ids if pose_id not in found]
+    if missing:
+        raise NotFound("pose", missing)
+    return [found[pose_id] for pose_id in pose_ids]
+
+
+def _generation(order: Order, project: Project, drawn_by: Profile, now: datetime) -> Generation:
+    total = len(order.pose_ids) * order.variations
+    return Generation(
+        id=new_id(),
+        project_id=project.id,
+        user_id=project.user_id,
+        generation_type=GALLERY,
+        text_prompt=order.words,
+        avatar_id=project.avatar_id,
+        batch_size=order.variations,
+        total_expected_poses=total,
+        profile=drawn_by.name,
+        allow_poseless=order.allow_poseless,
+        status=GenerationStatus.PROCESSING,
+        credit_charged=total * picture_price(with_background=False),
+        created_at=now,
+    )
+
+
+def _work_items(
+    generation: Generation, order: Order, poses: Sequence[LibraryPose], drawn_by: Profile
+) -> list[WorkItem]:
+    """Return an item per pose and variation. A given seed counts up from picture to picture."""
+    width_px, height_px = _size(order, drawn_by)
+    items: list[WorkItem] = []
+    for pose, variation in ((pose, variation) for pose in poses for variation in range(order.variations)):
+        key = f"{pose.id}-v{variation}"
+        items.append(
+            WorkItem(
+                kind=ItemKind.POSE,
+                generation_id=generation.id,
+                user_id=generation.user_id,
+                status=ItemStatus.QUEUED,
+                variation_key=key,
+                part=key,
+                pose_id=pose.id,
+                people=pose.people,
+                prompt=picture_prompt(
+                    attributes=generation.avatar_attributes,
+                    words=order.words,
+                    pose_name=pose.name,
+                    pose_description=pose.description,
+                ),
+                seed=new_seed() if order.seed is None else (order.seed + len(items)) % SEED_LIMIT,
+                profile=drawn_by.name,
+                width_px=width_px,
+                height_px=height_px,
+                steps=_given(order.steps, drawn_by.default_steps),
+                guidance=_given(order.guidance, drawn_by.default_guidance),
+                control_scale=_given(order.control_scale, drawn_by.default_control_scale),
+                control_end=drawn_by.default_control_end,
+                price_credits=picture_price(with_background=False),
+                queued_at=generation.created_at,
+                created_at=generation.created_at,
+            )
+        )
+    return items
+
+
+def _size(order: Order, drawn_by: Profile) -> tuple[int, int]:
+    return order.width_px or drawn_by.default_size[0], order.height_px or drawn_by.default_size[1]
+
+
+def _given(value: Number | None, default: Number) -> Number:
+    return default if value is None else value
+
+
+def _reserve_key(session: Session, user_id: str, key: str, order: Order, now: datetime) -> PlacedOrder | None:
+    """Write the key, or wait for the twin that wrote it and return the answer it got."""
+    digest = _digest(asdict(order))
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    reserved = session.execute(
+        insert(IdempotencyKey)
+        .values(user_id=user_id, key=key, body_sha256=digest, answer=None, created_at=now)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.key)
+    ).scalar_one_or_none()
+    if reserved is not None:
+        return None
+    row = session.get_one(IdempotencyKey, (user_id, key))
+    if row.body_sha256 != digest or row.answer is None:
+        raise IdempotencyMismatch(key)
+    return PlacedOrder(**row.answer)
+
+
+def _keep_answer(session: Session, user_id: str, key: str, placed: PlacedOrder) -> None:
+    row = session.get_one(IdempotencyKey, (user_id, key))
+    row.answer = asdict(placed)
+
+
+def _digest(order: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(order, sort_keys=True).encode()).hexdigest()

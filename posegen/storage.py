@@ -1,0 +1,86 @@
+"""The picture store: bytes under keys, through obstore. Content types live in SQL, links are signed and expire.
+
+A bucket would sign its own links; for the local disk the key and its expiry are signed with itsdangerous and served by
+the API. Expiry is rounded up to the hour, so that one picture keeps one link (and one cache entry) for a while.
+"""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from time import time
+
+from itsdangerous import BadSignature, URLSafeSerializer
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+from posegen.errors import NotFound, StorageAway
+
+FILES_PATH = "/api/apps/pose-generator/files"
+_ROUND_S = 3600
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+
+
+class Storage:
+    """The local store. Writes are atomic; an existing key is overwritten only by the same key's own content."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._store = LocalStore(str(folder.absolute()))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a file. Raises StorageAway, ValueError for a key that is no plain path."""
+        _check_key(key)
+        try:
+            self._store.put(key, content)
+        except (BaseError, OSError) as error:
+            raise StorageAway(key) from error
+
+    def get(self, key: str) -> bytes:
+        """Read a file. Raises NotFound or StorageAway."""
+        _check_key(key)
+        try:
+            return bytes(self._store.get(key).bytes())
+        except FileNotFoundError as error:
+            raise NotFound("file", [key]) from error
+        except (BaseError, OSError) as error:
+            raise StorageAway(key) from error
+
+    def delete(self, key: str) -> None:
+        """Delete a file; one that is gone already is no error. Raises StorageAway."""
+        _check_key(key)
+        try:
+            self._store.delete(key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StorageAway(key) from error
+
+
+class Links:
+    """Signs and reads links to stored files. `base_url` is empty for root-relative links."""
+
+    def __init__(self, secret: str, *, life_s: int, base_url: str = "") -> None:
+        self._signer = URLSafeSerializer(secret, salt="posegen.files")
+        self._life_s = life_s
+        self._base_url = base_url
+
+    def url(self, key: str) -> str:
+        """Return a link to the file that works for at least the configured time."""
+        expires = (int(time()) + self._life_s) // _ROUND_S * _ROUND_S + _ROUND_S
+        return f"{self._base_url}{FILES_PATH}/{self._signer.dumps([key, expires])}/{key.rsplit('/', 1)[-1]}"
+
+    def read(self, token: str) -> tuple[str, timedelta]:
+        """Return the key a token stands for and how long it is still good. Raises NotFound for a bad or old one."""
+        try:
+            key, expires = self._signer.loads(token)
+        except (BadSignature, ValueError) as error:
+            raise NotFound("file", ["with this link"]) from error
+        left = timedelta(seconds=expires - time())
+        if left <= timedelta(0):
+            raise NotFound("file", ["with this link (it has expired)"])
+        return key, left
+
+
+def _check_key(key: str) -> None:
+    if not _KEY.fullmatch(key) or ".." in key:
+        raise ValueError(f"{key!r} is not a storage key")

@@ -1,0 +1,103 @@
+"""The workers as SQL knows them: who is alive, what they draw and how fast.
+
+A row is written by its own process only, every few seconds; a row whose heartbeat is old belongs to a dead process,
+whatever its status says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from posegen.errors import NoProfileKnown
+from posegen.statuses import WorkerStatus
+from posegen.tables import WorkerRow
+
+HEARTBEAT_EVERY_S = 3.0
+ALIVE_FOR = timedelta(seconds=15)
+"""A worker whose heartbeat is older than this is taken for dead."""
+ROWS_KEPT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """What a worker says of itself with a heartbeat. Speeds are None until something was measured."""
+
+    name: str
+    host: str
+    pid: int
+    device: str
+    device_name: str | None
+    profile: str
+    status: WorkerStatus
+    max_batch: int
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    rows_active: int = 0
+    steps_per_s: float | None = None
+    pictures_per_s: float | None = None
+    busy_share: float | None = None
+    memory_bytes: int | None = None
+    error_message: str | None = None
+
+
+def report(session: Session, said: WorkerReport, *, now: datetime) -> None:
+    """Write the worker's row and its heartbeat."""
+    row = session.get(WorkerRow, said.name)
+    if row is None:
+        row = WorkerRow(name=said.name, started_at=now)
+        session.add(row)
+    for name in WorkerReport.__slots__:
+        if name != "name":
+            setattr(row, name, getattr(said, name))
+    row.heartbeat_at = now
+
+
+def live_workers(session: Session, *, now: datetime) -> Sequence[WorkerRow]:
+    """Return the workers that are alive and not leaving, by name."""
+    return session.scalars(
+        select(WorkerRow)
+        .where(
+            WorkerRow.heartbeat_at >= now - ALIVE_FOR,
+            WorkerRow.status.in_((WorkerStatus.STARTING, WorkerStatus.READY)),
+        )
+        .order_by(WorkerRow.name)
+    ).all()
+
+
+def dead_since(session: Session, name: str, *, now: datetime) -> datetime | None:
+    """Return the last heartbeat of a worker that fell silent without saying goodbye; None for any other."""
+    row = session.get(WorkerRow, name, populate_existing=True)
+    if row is None or row.status == WorkerStatus.STOPPED or row.heartbeat_at >= now - ALIVE_FOR:
+        return None
+    return row.heartbeat_at
+
+
+def pictures_per_s(session: Session, profile: str, *, now: datetime) -> float | None:
+    """Return the measured speed of all live workers of a profile together; None while nothing was measured."""
+    speeds = [
+        worker.pictures_per_s
+        for worker in live_workers(session, now=now)
+        if worker.profile == profile and worker.pictures_per_s
+    ]
+    return sum(speeds) or None
+
+
+def service_profile(session: Session, configured: str) -> str:
+    """Return the profile that orders are made for: the configured one, else what the newest worker reported.
+
+    Raises NoProfileKnown when no worker ever reported; an order without a profile could never be drawn.
+    """
+    if configured:
+        return configured
+    newest = session.scalars(select(WorkerRow.profile).order_by(WorkerRow.heartbeat_at.desc()).limit(1)).one_or_none()
+    if newest is None:
+        raise NoProfileKnown
+    return newest
+
+
+def prune_workers(session: Session, *, now: datetime) -> None:
+    """Delete rows of processes that have been silent for a day."""
+    session.execute(delete(WorkerRow).where(WorkerRow.heartbeat_at < now - ROWS_KEPT))
