@@ -57,6 +57,15 @@ def find_redis_server() -> Path:
     raise RedisServerMissing
 
 
+def remembered_url(folder: Path) -> str | None:
+    """Return the URL of the private Redis that was last started in `folder`, running or not; None if none was."""
+    try:
+        port, password = int((folder / "port").read_text()), (folder / "password").read_text()
+    except (FileNotFoundError, ValueError):
+        return None
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
 class PrivateRedis:
     """One redis-server under `folder`. It ends with the thread that started it, and keeps its data for the next."""
 
@@ -78,6 +87,11 @@ class PrivateRedis:
         """The server's process id while it runs."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended; None while it runs, before it was started and after it was stopped."""
+        return self._child.poll() if self._child else None
+
     def start(self, *, timeout_s: float = 15.0) -> None:
         """Start the server, on its port of last time if that is free, and return when it answers.
 
@@ -98,6 +112,8 @@ class PrivateRedis:
                 (self.folder / "port").write_text(f"{self.port}\n")
                 return
             self.kill()
+        if not returning:
+            self.port = 0
         raise RedisNotStarted(self.log_file)
 
     def stop(self, *, timeout_s: float = 10.0) -> None:

@@ -13,7 +13,7 @@ from support.processes import RealProcess, nothing_left_behind
 from support.waiting import wait_until
 
 from posegen import private_redis
-from posegen.private_redis import PrivateRedis, RedisServerMissing, find_redis_server
+from posegen.private_redis import PrivateRedis, RedisServerMissing, find_redis_server, remembered_url
 
 
 def client_of(server: PrivateRedis) -> redis.Redis:
@@ -34,6 +34,16 @@ def test_a_restart_keeps_port_and_entries(tmp_path: Path) -> None:
     second.stop()
 
     assert (kept, second.port) == ("yes", first.port)
+
+
+def test_others_find_it_by_its_folder(tmp_path: Path) -> None:
+    before = remembered_url(tmp_path)
+    server = PrivateRedis(tmp_path)
+    server.start()
+    found = remembered_url(tmp_path)
+    server.stop()
+
+    assert (before, found) == (None, server.url)
 
 
 def test_a_crash_loses_no_entry_that_was_answered(tmp_path: Path) -> None:
