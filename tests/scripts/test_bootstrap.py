@@ -1,0 +1,138 @@
+"""The bootstrap: installs when what it installs has changed, and only then. A pretended Python takes notes."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BOOTSTRAP = Path(__file__).parents[2] / "scripts" / "bootstrap.sh"
+
+PRETENDED_PYTHON = """#!/bin/sh
+case "$*" in
+  *"-m pip install"*) echo "$@" >> "$NOTES"; exit ${PIP_EXIT:-0} ;;
+  *-VV*) echo "Python 3.11.7 (pretended)" ;;
+esac
+"""
+
+
+class Clone:
+    """A folder that looks like a fresh clone, with a .venv whose python only takes notes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes = folder / "notes"
+        (folder / "scripts").mkdir(parents=True)
+        shutil.copy(BOOTSTRAP, folder / "scripts")
+        (folder / "pyproject.toml").write_text("[project]\n")
+        (folder / "constraints.txt").write_text("torch==1\n")
+        python = folder / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(PRETENDED_PYTHON)
+        python.chmod(0o755)
+
+    def install(self, extras: str, *, pip_exit: int = 0) -> subprocess.CompletedProcess[str]:
+        command = f"source scripts/bootstrap.sh; make_venv; install_packages {extras}"
+        return self.bash(command, {"NOTES": str(self.notes), "PIP_EXIT": str(pip_exit)})
+
+    def bash(self, command: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", "-c", command],
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    @property
+    def installs(self) -> list[str]:
+        return self.notes.read_text().splitlines() if self.notes.exists() else []
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path / "clone")
+
+
+def test_the_first_run_installs_the_extras_at_the_pinned_versions(clone: Clone) -> None:
+    clone.install("gpu client")
+
+    assert len(clone.installs) == 1
+    assert clone.installs[0].endswith("-c constraints.txt -e .[gpu,client]")
+
+
+def test_a_second_run_installs_nothing(clone: Clone) -> None:
+    clone.install("gpu client")
+    clone.install("gpu client")
+
+    assert len(clone.installs) == 1
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "constraints.txt"])
+def test_a_changed_list_of_packages_is_installed(clone: Clone, file: str) -> None:
+    clone.install("gpu client")
+    (clone.folder / file).write_text("changed\n")
+    clone.install("gpu client")
+
+    assert len(clone.installs) == 2
+
+
+def test_a_clone_that_was_moved_is_installed_again(clone: Clone, tmp_path: Path) -> None:
+    clone.install("gpu client")
+    clone.folder = clone.folder.rename(tmp_path / "moved")
+    clone.notes = clone.folder / "notes"
+    clone.install("gpu client")
+
+    assert len(clone.installs) == 2
+
+
+def test_what_the_tests_installed_is_enough_to_start(clone: Clone) -> None:
+    clone.install("gpu client dev")
+    clone.install("gpu client")
+
+    assert len(clone.installs) == 1
+
+
+def test_what_start_installed_is_not_enough_for_the_tests(clone: Clone) -> None:
+    clone.install("gpu client")
+    clone.install("gpu client dev")
+
+    assert len(clone.installs) == 2
+
+
+def test_a_failed_installation_says_what_to_do_and_is_tried_again(clone: Clone) -> None:
+    failed = clone.install("gpu client", pip_exit=1)
+    clone.install("gpu client")
+
+    assert failed.returncode == 1
+    assert "Check the network and the disk" in failed.stderr
+    assert len(clone.installs) == 2
+
+
+def test_without_a_fitting_python_it_says_what_to_install(clone: Clone, tmp_path: Path) -> None:
+    shutil.rmtree(clone.folder / ".venv")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("dirname", "bash", "mkdir"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+
+    answer = clone.bash("source scripts/bootstrap.sh; make_venv", {"PATH": str(programs)})
+
+    assert answer.returncode == 1
+    assert "needs Python 3.11 or newer" in answer.stderr
+
+
+def test_a_system_without_apt_is_told_the_packages_by_name(clone: Clone, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "dirname").symlink_to(shutil.which("dirname") or "dirname")
+
+    answer = clone.bash(
+        'source scripts/bootstrap.sh; install_system_packages "No redis here" redis-server', {"PATH": str(programs)}
+    )
+
+    assert answer.returncode == 1
+    assert "No redis here" in answer.stderr
+    assert "redis-server" in answer.stderr
