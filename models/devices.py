@@ -1,0 +1,73 @@
+"""Which device to draw on, and what its faults mean. The only place that reads torch's errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from models.errors import CardFailed, DeviceMissing
+from models.stepping import DoesNotFit
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:N" into a device that exists. Raises DeviceMissing.
+
+    auto is the first CUDA card if there is one, else the CPU.
+    """
+    cards = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    if device == "auto":
+        return torch.device(cards[0] if cards else "cpu")
+    wanted = "cuda:0" if device == "cuda" else device
+    if wanted != "cpu" and wanted not in cards:
+        raise DeviceMissing(device, ("cpu", *cards))
+    return torch.device(wanted)
+
+
+def device_title(device: torch.device) -> str:
+    """Name a device for people: the card's product name, or CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+@contextmanager
+def faults_named(device: torch.device) -> Iterator[None]:
+    """Turn torch's errors into ours: lack of memory into DoesNotFit, a broken card into CardFailed."""
+    try:
+        yield
+    except torch.OutOfMemoryError as e:
+        # The traceback holds every tensor of the failed forward: cut it before asking for the memory back.
+        reason = str(e)
+        e.__traceback__ = None
+    except torch.AcceleratorError as e:
+        raise CardFailed(str(device), str(e).splitlines()[0]) from e
+    except RuntimeError as e:
+        if "can't allocate memory" not in str(e):
+            raise
+        reason = str(e)
+        e.__traceback__ = None
+    else:
+        return
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise DoesNotFit(reason)
+
+
+class Pace:
+    """Keeps the host at most one step ahead of the card, without ever waiting for the step just launched.
+
+    Without it the host would queue a picture's whole schedule, and newcomers and cancellations would wait for it.
+    On the CPU it does nothing.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before: torch.cuda.Event | None = None
+
+    def launched(self) -> None:
+        """Call after launching a step: waits for the step before it."""
+        if self._device.type != "cuda":
+            return
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self._device))
+        if self._before is not None:
+            self._before.synchronize()
+        self._before = event

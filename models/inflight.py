@@ -1,0 +1,195 @@
+"""The local engine: one FLUX on one device, many pictures in flight, each at its own step of its own schedule.
+
+It prepares tensors for `FluxRunner` and keeps them between steps; who is drawn when is `Batching`'s, what happens
+then is `SteppedEngine`'s. Prompts and pose maps are cached, because an order repeats both.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.devices import Pace, faults_named
+from models.requests import PictureRequest
+from models.runner import Conditions, FluxRunner, Words
+from models.sample import Sample
+from models.schedule import image_tokens
+from models.stepping import SteppedEngine
+
+CACHED_PROMPTS = 64
+CACHED_CONTROLS = 32
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The most recently used values, by key."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def fill(self, keys: Sequence[Hashable], make: Callable[[list[int]], Sequence[Value]]) -> list[Value]:
+        """Return the values of `keys`, making all missing ones in one call.
+
+        make: given the positions in `keys` to make (each key once), returns their values.
+        """
+        missing = [at for at, key in enumerate(keys) if key not in self._values and key not in keys[:at]]
+        made = dict(zip((keys[at] for at in missing), make(missing) if missing else (), strict=True))
+        values = [made[key] if key in made else self._values[key] for key in keys]
+        for key, value in zip(keys, values, strict=True):
+            self._values[key] = value
+            self._values.move_to_end(key)
+        while len(self._values) > self._capacity:
+            self._values.popitem(last=False)
+        return values
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()
+
+
+@dataclass(slots=True, kw_only=True)
+class RowTensors:
+    """A sample's tensors. latents: (n, 64) fp32; control: (n, 64) or None; sigmas: steps + 1 floats."""
+
+    latents: Tensor
+    words: Words
+    control: Tensor | None
+    sigmas: tuple[float, ...]
+
+
+class InflightEngine(SteppedEngine):
+    """An Engine over diffusers' FLUX classes on one CPU or CUDA device."""
+
+    def __init__(self, runner: FluxRunner, max_batch: int) -> None:
+        super().__init__(runner.profile, max_batch)
+        self.runner = runner
+        self._pace = Pace(runner.device)
+        self._words: Recent[Words] = Recent(CACHED_PROMPTS)
+        self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
+        # The stacked conditions of the last forward, for as long as its rows stay the same.
+        self._stacked: tuple[list[Sample], int, Conditions] | None = None
+
+    def encode(self, samples: Sequence[Sample]) -> None:
+        """Encode prompts and pose maps, each once, and draw the noise."""
+        requests = [sample.request for sample in samples]
+        with faults_named(self.runner.device):
+            self.runner.precision.use(precise=requests[0].precise)
+            with torch.inference_mode():
+                words = self._encode_words(requests)
+                controls = self._encode_controls(requests)
+                tensors = [
+                    RowTensors(
+                        latents=self.runner.starting_noise(request.seed, request.width, request.height),
+                        words=row_words,
+                        control=control,
+                        sigmas=self.runner.parts.schedule.sigmas(request.steps, image_tokens(*request.size)),
+                    )
+                    for request, row_words, control in zip(requests, words, controls, strict=True)
+                ]
+        for sample, row in zip(samples, tensors, strict=True):
+            sample.tensors = row
+
+    def _encode_words(self, requests: list[PictureRequest]) -> list[Words]:
+        keys = [(request.prompt, request.precise) for request in requests]
+        return self._words.fill(keys, lambda at: self.runner.encode_words([requests[i].prompt for i in at]))
+
+    def _encode_controls(self, requests: list[PictureRequest]) -> list[Tensor | None]:
+        with_control: list[tuple[int, Image.Image]] = [
+            (row, request.control) for row, request in enumerate(requests) if request.control is not None
+        ]
+        keys = [(picture.size, picture.tobytes(), requests[row].precise) for row, picture in with_control]
+        encoded = self._controls.fill(
+            keys, lambda at: list(self.runner.encode_controls([with_control[i][1] for i in at]))
+        )
+        controls: list[Tensor | None] = [None] * len(requests)
+        for (row, _), control in zip(with_control, encoded, strict=True):
+            controls[row] = control
+        return controls
+
+    def forward(self, rows: Sequence[Sample]) -> None:
+        """Run the ControlNet for the rows that still want it and the transformer for all, and move the latents."""
+        # Rows with control first: the ControlNet then runs on a slice, and nothing is gathered by index.
+        ordered = sorted(rows, key=lambda row: not row.wants_control())
+        tensors: list[RowTensors] = [row.tensors for row in ordered]
+        request = ordered[0].request
+        with faults_named(self.runner.device):
+            self.runner.precision.use(precise=request.precise)
+            with torch.inference_mode():
+                numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered])
+                latents = torch.stack([row.latents for row in tensors])
+                moved = self.runner.denoise(latents, self._conditions(ordered), numbers, request.size)
+                self._pace.launched()
+        for row, row_latents in zip(tensors, moved.unbind(), strict=True):
+            row.latents = row_latents
+
+    def _conditions(self, ordered: list[Sample]) -> Conditions:
+        following = sum(row.wants_control() for row in ordered)
+        if self._stacked is not None:
+            samples, controlled, conditions = self._stacked
+            if controlled == following and list(map(id, samples)) == list(map(id, ordered)):
+                return conditions
+        tensors: list[RowTensors] = [row.tensors for row in ordered]
+        conditions = Conditions(
+            embeds=torch.stack([row.words.embeds for row in tensors]),
+            pooled=torch.stack([row.words.pooled for row in tensors]),
+            control=torch.stack([row.control for row in tensors[:following] if row.control is not None])
+            if following
+            else None,
+        )
+        self._stacked = (ordered, following, conditions)
+        return conditions
+
+    def decode(self, samples: Sequence[Sample]) -> Sequence[NDArray[np.float32]]:
+        """Decode finished latents in one pass and copy the pixels out."""
+        request = samples[0].request
+        with faults_named(self.runner.device):
+            self.runner.precision.use(precise=request.precise)
+            with torch.inference_mode():
+                latents = torch.stack([sample.tensors.latents for sample in samples])
+                return list(self.runner.decode(latents, request.size))
+
+    def warm_up(self) -> None:
+        """Draw one picture of the default size without anybody seeing it."""
+        width, height = self.profile.default_size
+        sample = Sample(
+            request=PictureRequest(
+                key="warm-up",
+                prompt="warm up",
+                control=Image.new("RGB", (width, height)),
+                width=width,
+                height=height,
+                seed=0,
+                steps=1,
+                guidance=self.profile.default_guidance,
+                control_scale=self.profile.default_control_scale,
+                control_end=1.0,
+            )
+        )
+        self.encode([sample])
+        self.forward([sample])
+        self.decode([sample])
+        self._stacked = None
+
+    def close(self) -> None:
+        """Forget every sample and free the device's memory."""
+        super().close()
+        self._stacked = None
+        self._words.clear()
+        self._controls.clear()
+        del self.runner
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _row_numbers(row: Sample) -> tuple[float, float, float, float]:
+    """Sigma, next sigma, guidance and control scale of a row's next step."""
+    sigmas = row.tensors.sigmas
+    return sigmas[row.steps_done], sigmas[row.steps_done + 1], row.request.guidance, row.request.control_scale

@@ -1,0 +1,126 @@
+"""From a profile's name to a running engine: finds or builds the weights and puts them on a device.
+
+Weights are read with the libraries' own `from_pretrained`, from a folder: the built-in model's, a folder named
+`<cache_dir>/<profile>` with `base/` and `controlnet/` in it, or the Hugging Face cache. Nothing is downloaded here.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.models.t5.modeling_t5 import T5EncoderModel
+from transformers.models.t5.tokenization_t5 import T5Tokenizer
+
+from models.components import FluxComponents
+from models.devices import faults_named, resolve_device
+from models.errors import OutOfMemory, WeightsMissing
+from models.inflight import InflightEngine
+from models.profiles import Profile, Repository
+from models.profiles import profile as find_profile
+from models.runner import FluxRunner
+from models.schedule import Schedule
+from models.stepping import DoesNotFit
+from models.tiny import BASE, CONTROLNET, tiny_folder
+
+_BASE_FILES = ("transformer/*", "vae/*", "text_encoder/*", "text_encoder_2/*", "tokenizer/*", "tokenizer_2/*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFolders:
+    """Where a profile's weights lie. base has FLUX's subfolders; controlnet is the ControlNet itself."""
+
+    base: Path
+    controlnet: Path
+
+
+def load_engine(profile: str, device: str = "auto", *, cache_dir: Path, max_batch: int | None = None) -> InflightEngine:
+    """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
+
+    Raises UnknownProfile, DeviceMissing, WeightsMissing, OutOfMemory (the weights do not fit), CardFailed.
+    """
+    known = find_profile(profile)
+    target = resolve_device(device)
+    components = load_components(find_weights(known, cache_dir), target, known)
+    default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
+    return InflightEngine(FluxRunner(known, components), default_batch if max_batch is None else max_batch)
+
+
+def find_weights(profile: Profile, cache_dir: Path) -> WeightFolders:
+    """Find a profile's weights on this machine, building the built-in model's. Raises WeightsMissing."""
+    if profile.base is None or profile.controlnet is None:
+        built = tiny_folder(cache_dir)
+        return WeightFolders(base=built / BASE, controlnet=built / CONTROLNET)
+    own = cache_dir / profile.name
+    if (own / BASE).is_dir() and (own / CONTROLNET).is_dir():
+        return WeightFolders(base=own / BASE, controlnet=own / CONTROLNET)
+    return WeightFolders(
+        base=_in_hub_cache(profile, profile.base, own, (*_BASE_FILES, "scheduler/*")),
+        controlnet=_in_hub_cache(profile, profile.controlnet, own, None),
+    )
+
+
+def _in_hub_cache(profile: Profile, repository: Repository, own: Path, files: tuple[str, ...] | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            repository.repo,
+            revision=repository.revision,
+            allow_patterns=list(files) if files else None,
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError as e:
+        raise WeightsMissing(profile.name, f"neither {own} nor the Hugging Face cache has {repository.repo}") from e
+    return Path(found)
+
+
+def load_components(folders: WeightFolders, device: torch.device, profile: Profile) -> FluxComponents:
+    """Read every network and tokenizer from disk: bf16 on a card, fp32 on the CPU.
+
+    Raises WeightsMissing when a file is missing or unreadable, OutOfMemory when the card is too small.
+    """
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    try:
+        with faults_named(device):
+            return _read_components(folders, device, dtype)
+    except DoesNotFit as e:
+        raise OutOfMemory(*profile.default_size) from e
+    except (OSError, ValueError) as e:
+        raise WeightsMissing(profile.name, f"{folders.base}: {str(e).splitlines()[0]}") from e
+
+
+def _read_components(folders: WeightFolders, device: torch.device, dtype: torch.dtype) -> FluxComponents:
+    base = folders.base
+
+    def diffusers(kind: Any, folder: Path) -> Any:
+        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True).eval().to(device)
+
+    def transformers(kind: Any, folder: Path) -> Any:
+        return kind.from_pretrained(folder, dtype=dtype, local_files_only=True).eval().to(device)
+
+    def tokenizer(kind: Any, folder: Path) -> Callable[..., Any]:
+        read: Callable[..., Any] = kind.from_pretrained(folder, local_files_only=True)
+        return read
+
+    return FluxComponents(
+        transformer=diffusers(FluxTransformer2DModel, base / "transformer"),
+        controlnet=diffusers(FluxControlNetModel, folders.controlnet),
+        vae=diffusers(AutoencoderKL, base / "vae"),
+        text_encoder=transformers(CLIPTextModel, base / "text_encoder"),
+        text_encoder_2=transformers(T5EncoderModel, base / "text_encoder_2"),
+        tokenizer=tokenizer(CLIPTokenizer, base / "tokenizer"),
+        tokenizer_2=tokenizer(T5Tokenizer, base / "tokenizer_2"),
+        schedule=Schedule.from_config(json.loads((base / "scheduler" / "scheduler_config.json").read_text())),
+        device=device,
+        dtype=dtype,
+        precise_dtype=torch.float32 if device.type == "cuda" else torch.float64,
+    )
