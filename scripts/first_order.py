@@ -103,7 +103,7 @@ class Channel:
         try:
             self._socket.connect(url, auth={"token": token}, namespaces=[NAMESPACE], wait_timeout=5)
         except socketio.exceptions.ConnectionError as error:
-            console.print(f"  Live updates are not available ({error}); asking instead.")
+            console.print(f"  Live updates are not available ({error}); asking instead.", soft_wrap=True)
 
     @property
     def live(self) -> bool:
@@ -136,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             channel.close()
         return _deliver(client, generation_id, poses, wishes.folder)
+    except KeyboardInterrupt:
+        return 130
     except (OrderFailed, httpx2.HTTPError) as error:
         console.print(f"\n  The first order failed: {error}")
         return 1
@@ -163,7 +165,7 @@ def _order(client: Client, poses: Mapping[str, Any]) -> str:
     }
     accepted = client.post(f"{APP}/generate", body, idempotency_key=str(uuid.uuid4()))
     names = ", ".join(pose["name"] for pose in poses.values())
-    console.print(f"  Ordered    {names} ({accepted['creditCharged']} credits)")
+    console.print(f"  Ordered    {names} ({accepted['creditCharged']} credits)", soft_wrap=True)
     return str(accepted["generationId"])
 
 

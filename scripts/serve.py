@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show(failure)
         return 1
     except Stopped:
-        say("Stopped.")
+        say("\n  Stopped.")
         return 130
 
 
@@ -109,8 +109,14 @@ def _explained(step: str, to_do: str) -> Iterator[None]:
     try:
         yield
     except (PosegenError, OSError, SQLAlchemyError) as error:
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        raise StepFailed(f"{step}: {error}{cause}", to_do) from error
+        raise StepFailed(f"{step}: {_reason(error)}", to_do) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the sentence of an error and the first line of what caused it: drivers say the rest at length."""
+    sentence = error.args[0] if isinstance(error, SQLAlchemyError) and error.args else str(error)
+    cause = str(error.__cause__).splitlines() if error.__cause__ else []
+    return f"{sentence} ({cause[0]})" if cause and cause[0] not in str(sentence) else str(sentence)
 
 
 def _show(failure: StepFailed) -> None:

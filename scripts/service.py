@@ -57,7 +57,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.count = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup wants us to live on
+                signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
         self.count += 1
@@ -186,7 +187,7 @@ class Service:
                 raise Stopped
             return child.returncode or 0
         finally:
-            stop_child(child, timeout_s=2)
+            stop_child(child, ask=signal.SIGINT, timeout_s=2)  # it gives the terminal back its cursor
 
     def serve(self) -> None:
         """Keep everything alive until somebody asks to stop."""
