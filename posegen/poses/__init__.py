@@ -3,16 +3,23 @@
 Import from here; the modules below are one concept each. Nothing in this package knows a database, the web or torch.
 """
 
+from posegen.poses.authoring import AuthoredPose, read_pose_file
+from posegen.poses.contact_sheet import contact_sheet
 from posegen.poses.drawing import draw_pose
 from posegen.poses.errors import MapSizeRefused, PoseError, PoseFileRefused, PoseRefused, SheetRefused
 from posegen.poses.framing import frame_pose
 from posegen.poses.keypoints import MAX_PEOPLE, KeyPoint, Person, Pose
+from posegen.poses.library_files import AuthoredCategory, LibraryFiles, read_library
 from posegen.poses.openpose import ImportedPose, pose_from_openpose, pose_to_openpose
+from posegen.poses.preview import draw_preview
 
 __all__ = [
     "MAX_PEOPLE",
+    "AuthoredCategory",
+    "AuthoredPose",
     "ImportedPose",
     "KeyPoint",
+    "LibraryFiles",
     "MapSizeRefused",
     "Person",
     "Pose",
@@ -20,8 +27,12 @@ __all__ = [
     "PoseFileRefused",
     "PoseRefused",
     "SheetRefused",
+    "contact_sheet",
     "draw_pose",
+    "draw_preview",
     "frame_pose",
     "pose_from_openpose",
     "pose_to_openpose",
+    "read_library",
+    "read_pose_file",
 ]

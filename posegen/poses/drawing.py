@@ -43,8 +43,7 @@ def draw_pose(pose: Pose, width_px: int, height_px: int) -> Image.Image:
     The pose is first framed to the picture's aspect ratio (frame_pose), so nobody is stretched. Missing points and the
     limbs that need them are left out. The same pose and size give the same bytes. Raises MapSizeRefused.
     """
-    if not (LEAST_SIDE_PX <= width_px <= MOST_SIDE_PX and LEAST_SIDE_PX <= height_px <= MOST_SIDE_PX):
-        raise MapSizeRefused(width_px, height_px, LEAST_SIDE_PX, MOST_SIDE_PX)
+    check_size(width_px, height_px)
     canvas = Image.new("RGB", (width_px, height_px))
     pen = _Pen(ImageDraw.Draw(canvas), width_px, height_px)
     for person in frame_pose(pose, width_px / height_px).people:
@@ -55,6 +54,12 @@ def draw_pose(pose: Pose, width_px: int, height_px: int) -> Image.Image:
         if person.face is not None:
             pen.discs(person.face, (FACE_COLOUR,) * len(person.face), _FACE_RADIUS)
     return canvas
+
+
+def check_size(width_px: int, height_px: int) -> None:
+    """Raise MapSizeRefused for a picture no pose is drawn at."""
+    if not (LEAST_SIDE_PX <= width_px <= MOST_SIDE_PX and LEAST_SIDE_PX <= height_px <= MOST_SIDE_PX):
+        raise MapSizeRefused(width_px, height_px, LEAST_SIDE_PX, MOST_SIDE_PX)
 
 
 class _Pen:

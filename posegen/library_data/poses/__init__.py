@@ -1,0 +1,1 @@
+"""One TOML file per pose; its name is the slug of the pose."""
