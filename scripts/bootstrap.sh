@@ -36,8 +36,8 @@ install_system_packages() {
   fi
   say "Installing system packages: $* ..."
   mkdir -p "$LOGS"
-  if ! { DEBIAN_FRONTEND=noninteractive apt-get update \
-      && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$LOGS/apt.log" 2>&1; then
+  if ! { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 update \
+      && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"; } >"$LOGS/apt.log" 2>&1; then
     tail -n 8 "$LOGS/apt.log" >&2
     fail "apt-get could not install $*; the whole log is $LOGS/apt.log"
   fi

@@ -136,3 +136,51 @@ def test_a_system_without_apt_is_told_the_packages_by_name(clone: Clone, tmp_pat
     assert answer.returncode == 1
     assert "No redis here" in answer.stderr
     assert "redis-server" in answer.stderr
+
+
+PYTHON_WITHOUT_VENV = """#!/bin/sh
+case "$*" in
+  *ensurepip*) [ -e "$NOTES" ] ;;
+  *"print("*) echo 3.11 ;;
+  *"-m venv"*) echo "venv" >> "$NOTES" ;;
+esac
+"""
+
+
+@pytest.fixture
+def bare_system(clone: Clone, tmp_path: Path) -> Path:
+    """A PATH whose Python has no venv until apt-get, which takes notes, has installed something."""
+    shutil.rmtree(clone.folder / ".venv")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("dirname", "mkdir", "tail"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    pretended = {"python3.11": PYTHON_WITHOUT_VENV, "apt-get": '#!/bin/sh\necho "apt-get $*" >> "$NOTES"\n'}
+    for name, text in pretended.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    return programs
+
+
+def pretend_user(programs: Path, number: int) -> None:
+    (programs / "id").write_text(f"#!/bin/sh\necho {number}\n")
+    (programs / "id").chmod(0o755)
+
+
+def test_root_gets_the_missing_venv_installed(clone: Clone, bare_system: Path) -> None:
+    pretend_user(bare_system, 0)
+
+    clone.bash("source scripts/bootstrap.sh; make_venv", {"PATH": str(bare_system), "NOTES": str(clone.notes)})
+
+    assert clone.installs[-2].endswith("install -y --no-install-recommends python3.11-venv")
+    assert clone.installs[-1] == "venv"
+
+
+def test_others_are_told_the_one_command_that_installs_venv(clone: Clone, bare_system: Path) -> None:
+    pretend_user(bare_system, 1000)
+
+    answer = clone.bash("source scripts/bootstrap.sh; make_venv", {"PATH": str(bare_system), "NOTES": str(clone.notes)})
+
+    assert answer.returncode == 1
+    assert "sudo apt-get update && sudo apt-get install -y python3.11-venv" in answer.stderr
+    assert clone.installs == []
