@@ -23,6 +23,7 @@ from models.components import FluxComponents
 from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing
 from models.inflight import InflightEngine
+from models.library_noise import quiet_libraries
 from models.profiles import Profile, Repository
 from models.profiles import profile as find_profile
 from models.runner import FluxRunner
@@ -90,7 +91,7 @@ def load_components(folders: WeightFolders, device: torch.device, profile: Profi
     """
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
-        with faults_named(device):
+        with quiet_libraries(), faults_named(device):
             return _read_components(folders, device, dtype)
     except DoesNotFit as e:
         raise OutOfMemory(*profile.default_size) from e

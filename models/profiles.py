@@ -65,7 +65,7 @@ TINY = Profile(
     highest_steps=50,
     default_guidance=3.5,
     default_control_scale=0.9,
-    default_control_end=0.8,
+    default_control_end=0.9,
     text_tokens=64,
     cuda_max_batch=8,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from models.library_noise import quiet_libraries
 from models.tiny.autoencoder import build_autoencoder
 from models.tiny.denoiser import build_controlnet, build_transformer
 from models.tiny.texts import build_clip_encoder, build_clip_tokenizer, build_t5_encoder, build_t5_tokenizer
@@ -30,7 +31,8 @@ def tiny_folder(cache_dir: Path) -> Path:
         cache_dir.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
         try:
-            _build(draft)
+            with quiet_libraries():
+                _build(draft)
             draft.chmod(0o755)
             _put_in_place(draft, folder)
         finally:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 WIDTH = 32
 GROUPS = 8
 LATENTS = 16
-ANCHOR = 8.0
+ANCHOR = 16.0
 SCALING_FACTOR = 0.3611
 SHIFT_FACTOR = 0.1159
 BACKGROUND = (0, 1, 2)
@@ -27,8 +27,10 @@ LATENT_GAIN = 2.0
 """The encoder's latents are this times the colours in -1..1, before diffusers' shift and scale."""
 
 _SHARPNESS = 8.0
-_FIGURE_COLOURS = ((0.55, 0.16, 0.2), (0.93, 0.72, 0.56), (0.16, 0.22, 0.42))
-"""What red, green and blue limbs of a pose map look like in a picture: jacket, skin, trousers."""
+_RAMP, _RAMP_BEGIN, _RAMP_END = 0.1, 0.5, 0.8
+_MIDDLE = 0.7
+_FIGURE_COLOURS = ((0.62, 0.5, 0.45), (0.28, 0.14, 0.08), (-0.42, -0.24, 0.05))
+"""What a figure looks like: all of it, what a pose map's warm limbs add (arms), what its cold limbs add (legs)."""
 
 
 def scaled(latent: float) -> float:
@@ -108,38 +110,46 @@ def _write_decoder(decoder: Any, generator: torch.Generator) -> None:
 
 
 def _signals(generator: torch.Generator) -> Tensor:
-    """Mix 16 latents into 16 signals: 3 backgrounds with the figure cut out, 2 ramps per limb colour, 7 textures."""
+    """Mix 16 latents into 16 signals, two to a group.
+
+    0..5: the backgrounds with the figure cut out, each with its negative so that the group's mean stays 0; 6..11: the
+    figure, its warm and its cold limbs, each twice for the two ends of a ramp, kept small; 12..15: textures.
+    """
     mixes = torch.zeros(16, LATENTS)
     for colour, latent in enumerate(BACKGROUND):
-        mixes[colour, latent] = 0.5 / LATENT_GAIN
-        mixes[colour, list(FIGURE)] = -3.0
-    for limb, latent in enumerate(FIGURE):
-        mixes[3 + 2 * limb, latent] = 1
-        mixes[4 + 2 * limb, latent] = 1
-    mixes[9:, list(TEXTURE)] = torch.randn((7, len(TEXTURE)), generator=generator) * 0.12
+        mixes[2 * colour, latent] = 0.5 / LATENT_GAIN
+        mixes[2 * colour, list(FIGURE)] = -0.9
+        mixes[2 * colour + 1] = -mixes[2 * colour]
+    limbs = torch.tensor([[1.0, 1.0, 1.0], [1.5, 0.0, -1.5], [-1.5, 0.0, 1.5]])
+    mixes[6:12, list(FIGURE)] = _RAMP * limbs.repeat_interleave(2, dim=0)
+    mixes[12:, list(TEXTURE)] = torch.randn((4, len(TEXTURE)), generator=generator) * 0.06
     return mixes
 
 
 def _write_colours(norm: Any, out: Any) -> None:
     """One hidden layer: background and figure ramps bent by silu, summed into red, green and blue in -1..1."""
-    offsets = torch.zeros(16)
-    offsets[:3] = 0.5
-    offsets[3:9:2] = -0.3
-    offsets[4:9:2] = -0.55
     _clear(out)
     out.bias.fill_(-1)
-    for index in range(16):
-        norm.weight[_channel(index)] *= _SHARPNESS
-        norm.bias[_channel(index)] = _SHARPNESS * offsets[index]
-    unit = 2 / _SHARPNESS
     for colour in range(3):
-        out.weight[colour, _channel(colour), 1, 1] = unit
-    for limb, look in enumerate(_FIGURE_COLOURS):
-        height = 1 / 0.25
-        out.weight[:, _channel(3 + 2 * limb), 1, 1] = torch.tensor(look) * unit * height
-        out.weight[:, _channel(4 + 2 * limb), 1, 1] = -torch.tensor(look) * unit * height
-    for index in range(9, 16):
-        out.weight[index % 3, _channel(index), 1, 1] = 0.6 / _SHARPNESS
+        _bend(norm, 2 * colour, sharpness=_SHARPNESS, offset=_MIDDLE)
+        out.weight[colour, _channel(2 * colour), 1, 1] = 2 / _SHARPNESS
+    for part, look in enumerate(_FIGURE_COLOURS):
+        begin, end = 6 + 2 * part, 7 + 2 * part
+        steep = _SHARPNESS / _RAMP
+        _bend(norm, begin, sharpness=steep, offset=-_RAMP_BEGIN * _RAMP)
+        _bend(norm, end, sharpness=steep, offset=-_RAMP_END * _RAMP)
+        rise = torch.tensor(look) * 2 / (steep * (_RAMP_END - _RAMP_BEGIN) * _RAMP)
+        out.weight[:, _channel(begin), 1, 1] = rise
+        out.weight[:, _channel(end), 1, 1] = -rise
+    for texture in range(12, 16):
+        _bend(norm, texture, sharpness=_SHARPNESS, offset=0.0)
+        out.weight[texture % 3, _channel(texture), 1, 1] = 0.6 / _SHARPNESS
+
+
+def _bend(norm: Any, signal: int, *, sharpness: float, offset: float) -> None:
+    """Let the silu behind the norm see sharpness * (signal + offset)."""
+    norm.weight[_channel(signal)] *= sharpness
+    norm.bias[_channel(signal)] = sharpness * offset
 
 
 def _channel(signal: int) -> int:

@@ -34,9 +34,10 @@ ANCHOR = 30.0
 # The time, the guidance and the prompt have features of their own in the modulation vector.
 TIME, GUIDANCE, PROMPT = slice(0, 96), slice(96, 112), slice(112, WIDTH)
 
-_SPREADS = {**dict.fromkeys(vae.BACKGROUND, 0.1), **dict.fromkeys(vae.FIGURE, 0.2), **dict.fromkeys(vae.TEXTURE, 0.6)}
-_COLOUR_PULL = 0.55
-_FIGURE_PULL = 4.2
+_SPREADS = {**dict.fromkeys(vae.BACKGROUND, 0.1), **dict.fromkeys(vae.FIGURE, 0.1), **dict.fromkeys(vae.TEXTURE, 0.6)}
+_COLOUR_PULL = 0.3
+_FIGURE_PULL = 8.0
+_TINT = 0.12
 _SLOWEST = 71
 """Of the 128 frequencies of the time embedding, those from here on vary slowly enough to fit smooth functions of it."""
 
@@ -139,7 +140,7 @@ def _writable() -> Tensor:
     """Return per feature how much blocks may write: nothing into x, the figure's mean and the anchors."""
     amount = torch.zeros(WIDTH)
     for latent in (*vae.BACKGROUND, *vae.TEXTURE):
-        amount[MEAN + 4 * latent : MEAN + 4 * latent + 4] = 0.3 if latent in vae.BACKGROUND else 1.0
+        amount[MEAN + 4 * latent : MEAN + 4 * latent + 4] = 0.05 if latent in vae.BACKGROUND else 0.4
     amount[FREE:] = 1.0
     return amount
 
@@ -190,7 +191,7 @@ def _write_output(flux: FluxTransformer2DModel, generator: torch.Generator) -> N
             rows = slice(start + 4 * latent, start + 4 * latent + 4)
             modulation.weight[rows, TIME] = fitted[:-1].float()
             modulation.bias[rows] = fitted[-1].float()
-    _write_tint(modulation, generator)
+    _write_tint(flux, generator)
     flux.proj_out.weight.zero_()
     flux.proj_out.weight[:, :PACKED] = torch.eye(PACKED)
     flux.proj_out.weight[:, MEAN : MEAN + PACKED] = torch.eye(PACKED)
@@ -204,12 +205,17 @@ def _fit(features: Tensor, curve: Tensor) -> Tensor:
     return solved
 
 
-def _write_tint(modulation: Any, generator: torch.Generator) -> None:
-    shifts = modulation.weight[WIDTH:]
+def _write_tint(flux: FluxTransformer2DModel, generator: torch.Generator) -> None:
+    """Let the prompt's pooled vector and, faintly, the guidance shift the picture, around no shift at all."""
+    modulation: Any = flux.norm_out.linear
+    embed: Any = flux.time_text_embed
+    usual = nn.functional.silu(embed.text_embedder(torch.randn(256, CLIP_WIDTH, generator=generator))).mean(dim=0)
     for latent in (*vae.BACKGROUND, *vae.TEXTURE):
-        tint = torch.randn(WIDTH - PROMPT.start, generator=generator) * 0.12
-        shifts[4 * latent : 4 * latent + 4, PROMPT] = tint
-        shifts[4 * latent : 4 * latent + 4, GUIDANCE] = 0.02
+        tint = torch.randn(WIDTH - PROMPT.start, generator=generator) * _TINT
+        rows = slice(WIDTH + 4 * latent, WIDTH + 4 * latent + 4)
+        modulation.weight[rows, PROMPT] = tint
+        modulation.weight[rows, GUIDANCE] = torch.randn(16, generator=generator) * 0.01
+        modulation.bias[rows] = -(tint @ usual[PROMPT])
 
 
 def _write_figure(net: FluxControlNetModel, generator: torch.Generator) -> None:

@@ -91,7 +91,7 @@ def _byte_characters() -> list[str]:
 def build_t5_tokenizer() -> T5Tokenizer:
     """Build a Unigram model that prefers whole words and falls back to characters."""
     pieces: dict[str, float] = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -4.0}
-    pieces.update((f"▁{word}", -3.0) for word in (*COLOURS, *WORDS))
+    pieces.update((f"▁{word}", -3.0) for word in (*COLOURS, *map(str.capitalize, COLOURS), *WORDS))
     pieces.update((character, -12.0) for character in _CHARACTERS)
     return T5Tokenizer(vocab=list(pieces.items()), extra_ids=0, model_max_length=512)
 
@@ -137,9 +137,10 @@ def build_t5_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
     table[:, :COLOUR_FLAG] *= 0.5
     table[:, COLOUR_FLAG] = -1
     for word, rgb in COLOURS.items():
-        row = tokenizer.convert_tokens_to_ids(f"▁{word}")
-        table[row, :COLOUR_FLAG] = torch.tensor(rgb)
-        table[row, COLOUR_FLAG] = 1
+        for written in (word, word.capitalize()):
+            row = tokenizer.convert_tokens_to_ids(f"▁{written}")
+            table[row, :COLOUR_FLAG] = torch.tensor(rgb)
+            table[row, COLOUR_FLAG] = 1
     # Layers may change what they like except the four channels.
     for block in encoder.encoder.block:
         block.layer[0].SelfAttention.o.weight[: COLOUR_FLAG + 1] = 0
