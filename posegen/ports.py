@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a server could listen on `port` now (connections of a server that just ended do not count)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -16,11 +16,15 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(wanted: Iterable[int] = (), host: str = "127.0.0.1") -> int:
-    """Return the first free port of `wanted`, else one that the kernel picks."""
+    """Return the first free port of `wanted`, else one that the kernel picks. OSError: the host is not ours."""
     for port in wanted:
         if is_free(port, host):
             return port
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         picked: int = probe.getsockname()[1]
         return picked
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

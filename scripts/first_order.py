@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import socketio
@@ -85,8 +86,9 @@ class Client:
         return _answer_of(self._http.post(path, json=body, headers=headers))
 
     def picture(self, url: str) -> tuple[bytes, Image.Image]:
-        """Download a picture by its signed link."""
-        answer = self._http.get(url)
+        """Download a picture by its signed link; a link of the API itself is asked of the API that we talk to."""
+        parts = urlsplit(url)  # PUBLIC_BASE_URL may name a front door that this machine cannot use
+        answer = self._http.get(f"{parts.path}?{parts.query}" if parts.path.startswith("/api/") else url)
         if answer.is_error:
             raise OrderFailed(f"A picture could not be downloaded: {answer.status_code} for {url.split('?')[0]}")
         with Image.open(BytesIO(answer.content)) as opened:

@@ -50,15 +50,16 @@ def _run(service: Service, wishes: argparse.Namespace) -> int:
         service.start_redis()
     with _explained("Database", "Check DATABASE_URL and that the folder var/ can be written."):
         login = service.prepare()
-    with _explained("Processes", "Check that this machine has free memory and processes."):
+    with _explained("API", "Check that HOST is an address of this machine."):
         service.start_api(wishes.port or service.settings.port)
+    with _explained("Workers", "Check that this machine has free memory and processes."):
         service.start_workers()
     service.wait_until_healthy()
     told("Ready", f"after {time.monotonic() - began:.1f} s")
     code = 0
     if not wishes.no_order:
         code = service.first_order(login)
-    say(f"\n  Posegen: http://localhost:{service.port}   login: {login.email}   password: {login.password}")
+    say(f"\n  Posegen: {service.url}   login: {login.email}   password: {login.password}")
     if wishes.once:
         return code
     if code:

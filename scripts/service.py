@@ -117,7 +117,9 @@ class Service:
     @property
     def url(self) -> str:
         """Where a client on this machine finds the API."""
-        return f"http://127.0.0.1:{self.port}"
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        host = everywhere.get(self.settings.host, self.settings.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def start_redis(self) -> None:
         """Use the Redis of the settings, else start our own."""
@@ -168,7 +170,7 @@ class Service:
     def wait_until_healthy(self) -> None:
         """Wait for the API, then for a worker that draws."""
         health = self._wait(self._health, self.api, API_UP_WITHIN_S, "the API")
-        told("API", f"http://localhost:{self.port} answers ({health['status']})")
+        told("API", f"{self.url} answers ({health['status']})")
         ready = self._wait(self._ready_workers, self.workers, WORKER_READY_WITHIN_S, "a worker")
         first = ready[0]
         told("Worker", f"{first.get('name')} is ready: {first.get('profile')} on {first.get('device')}")
@@ -182,6 +184,8 @@ class Service:
         try:
             while child.poll() is None and not self.stop.asked():
                 self.supervisor.look_after()
+                if all(worker.exit_code == CANNOT_START for worker in self.workers):
+                    raise _ended(self.workers[0])  # nobody is left who could draw it
                 time.sleep(_POLL_S)
             if self.stop.asked():
                 raise Stopped
@@ -214,6 +218,8 @@ class Service:
             fallen = [part for part in parts if part.exit_code is not None]
             if len(fallen) == len(parts):
                 raise _ended(fallen[0])
+            if self.api[0].exit_code is not None:
+                raise _ended(self.api[0])
             now = time.monotonic()
             if now - began > timeout_s:
                 raise StepFailed(f"No sign of {what} for {timeout_s:.0f} s.", "See the log below.", parts[0].log_file)
