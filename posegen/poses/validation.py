@@ -25,10 +25,11 @@ _MOST_FORESHORTENED: Final = 0.25
 _UNLIKE_SIDES: Final = 1.17
 _MOST_BEND: Final = {"elbow": 150.0, "knee": 155.0}
 _MOST_TWIST: Final = 50.0
+_MOST_SIDEWAYS: Final = 40.0
 _MOST_HEAD_TURN: Final = 80.0
 _MOST_BACKWARDS_ARM: Final = -0.9  # upper arm against the chest's front: the cosine of 64 degrees behind the body
 _LEAST_KNEE_HINGE: Final = -0.16  # a straight knee may look bent forward by this sine, nine degrees
-_OFF_BALANCE: Final = 0.07  # of the standing height, beyond the feet
+_OFF_BALANCE: Final = 0.05  # of the standing height, beyond the feet
 _NEAR_DUPLICATE: Final = 0.03  # mean distance of the body points, in standing heights
 
 _BONES: Final = (
@@ -42,7 +43,7 @@ _MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 _WEIGHTS: Final = (
     (0.028, 2, 3), (0.022, 3, 4), (0.028, 5, 6), (0.022, 6, 7),
     (0.100, 8, 9), (0.061, 9, 10), (0.100, 11, 12), (0.061, 12, 13),
-    (0.289, 1, 8), (0.289, 1, 11),
+    (0.081, 0, 1), (0.2485, 1, 8), (0.2485, 1, 11),
 )  # fmt: skip
 
 _XY = tuple[float, float]
@@ -139,6 +140,9 @@ def _joints(solved: SolvedFigure) -> Iterator[str]:
         yield f"twists the chest {abs(torso.chest_turn - torso.hips_turn):.0f} degrees against the hips"
     if abs(head.turn - torso.chest_turn) > _MOST_HEAD_TURN:
         yield f"turns the head {abs(head.turn - torso.chest_turn):.0f} degrees against the chest"
+    sideways = abs(torso.lean * math.cos(math.radians(torso.hips_turn)))
+    if sideways > _MOST_SIDEWAYS:
+        yield f"bends the spine {sideways:.0f} degrees to the side"
     hips_left = (math.cos(math.radians(torso.hips_turn)), 0.0, -math.sin(math.radians(torso.hips_turn)))
     front = (math.sin(math.radians(torso.chest_turn)), 0.0, math.cos(math.radians(torso.chest_turn)))
     for name, root, hinge, tip in _HINGES:
