@@ -1,0 +1,44 @@
+"""`python -m gpu_worker --device cuda:0`: one worker per card."""
+
+import argparse
+import sys
+
+from pydantic import ValidationError
+
+from gpu_worker.errors import CannotStart, WorkerError
+from gpu_worker.process import Options, WorkerProcess
+from posegen.errors import PosegenError
+from posegen.logs import set_up_logging
+from posegen.settings import Settings
+
+
+def main() -> int:
+    """Run one worker and return its exit code: 0, 70 for a broken engine, 78 for what a restart will not mend."""
+    parser = argparse.ArgumentParser(prog="python -m gpu_worker", description="Draw queued pictures on one device.")
+    parser.add_argument("--device", default="auto", help="cuda:0, cpu, or auto (default): a card if there is one")
+    parser.add_argument("--profile", help="model profile (default: PROFILE, else flux1-dev on a card that has it)")
+    parser.add_argument("--max-batch", type=int, help="most pictures in one forward pass")
+    parser.add_argument("--burst", action="store_true", help="draw what is queued, then exit")
+    given = parser.parse_args()
+    if given.max_batch is not None and given.max_batch < 1:
+        parser.error("--max-batch is at least 1")
+    options = Options(device=given.device, profile=given.profile, max_batch=given.max_batch, burst=given.burst)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(f"The settings cannot be read; ./scripts/start writes a .env that can.\n{error}", file=sys.stderr)
+        return CannotStart.exit_code
+    set_up_logging(settings.log_format, process="gpu_worker")
+    try:
+        WorkerProcess(options, settings).run()
+    except WorkerError as error:
+        print(f"The worker ends: {error}", file=sys.stderr)
+        return error.exit_code
+    except PosegenError as error:
+        print(f"The worker ends: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What this process holds at the moment: each claim, the stage it is in, and until when that stage may take.
+
+The desk is the only state shared by the claiming thread, the engine's thread, the finishing threads and the lease
+keeper. A lease is renewed only while the picture's stage is inside its own deadline, so a thread that hangs loses its
+pictures instead of keeping them for ever.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic
+
+from posegen.leases import Claim
+
+
+class Stage(StrEnum):
+    """Where a held picture is."""
+
+    ENGINE = "engine"  # submitted: waiting for a row, or in the forward
+    FINISH = "finish"  # drawn: being encoded, stored and delivered
+
+
+@dataclass(slots=True)
+class Held:
+    """A claim on the desk. `deadline` is monotonic and concerns FINISH; the engine's own beat covers ENGINE."""
+
+    claim: Claim
+    key: str
+    stage: Stage = Stage.ENGINE
+    deadline: float = field(default=float("inf"))
+
+
+def key_of(claim: Claim) -> str:
+    """Return the engine's name for a claim: the same picture drawn again has another."""
+    return f"{claim.item_id}:{claim.attempt}"
+
+
+class Desk:
+    """The claims of one process. Thread-safe; `changed` is notified whenever room may have come free."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.changed = threading.Condition()
+        self.changes = 0
+        self._held: dict[str, Held] = {}
+        self._clock = clock
+
+    def take(self, claim: Claim) -> str:
+        """Put a fresh claim on the desk and return its key."""
+        key = key_of(claim)
+        with self.changed:
+            self._held[key] = Held(claim=claim, key=key)
+        return key
+
+    def begin_finish(self, key: str, *, within_s: float) -> Claim | None:
+        """Note that a picture left the engine; None when it was dropped meanwhile."""
+        with self.changed:
+            held = self._held.get(key)
+            if held is None:
+                return None
+            held.stage = Stage.FINISH
+            held.deadline = self._clock() + within_s
+            self._tell()
+            return held.claim
+
+    def drop(self, key: str) -> Claim | None:
+        """Take a claim off the desk: delivered, failed, given back or lost."""
+        with self.changed:
+            held = self._held.pop(key, None)
+            self._tell()
+            return held.claim if held else None
+
+    def held(self, stage: Stage | None = None) -> list[Held]:
+        """Return what is held, oldest first."""
+        with self.changed:
+            return [held for held in self._held.values() if stage is None or held.stage is stage]
+
+    def renewable(self, *, engine_is_well: bool) -> list[Held]:
+        """Return what is inside its deadline; pictures in the engine only while the engine is well."""
+        now = self._clock()
+        return [held for held in self.held() if (engine_is_well if held.stage is Stage.ENGINE else now < held.deadline)]
+
+    def holds_suspect(self) -> bool:
+        """Tell whether a picture that must be drawn alone is in the engine."""
+        return any(held.claim.alone for held in self.held(Stage.ENGINE))
+
+    def notify(self) -> None:
+        """Wake whoever waits for room."""
+        with self.changed:
+            self._tell()
+
+    def wait(self, timeout_s: float, *, seen: int) -> None:
+        """Sleep until something changed since `changes` was `seen`, at most `timeout_s`."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.changes != seen, max(0.0, timeout_s))
+
+    def _tell(self) -> None:
+        self.changes += 1
+        self.changed.notify_all()

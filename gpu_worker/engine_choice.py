@@ -1,0 +1,89 @@
+"""Which engine this process draws with: a CUDA card, the CPU, or the torch-free fake of the tests.
+
+torch is imported here and nowhere else in the worker, and only after the process has reported that it is starting.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gpu_worker.errors import CannotStart
+from models.engine import Engine
+from models.errors import ModelsError
+from models.fake import FakeEngine
+from models.profiles import FLUX1_DEV, TINY, profile
+from posegen.settings import Settings
+
+if TYPE_CHECKING:
+    from gpu_worker.process import Options
+
+log = structlog.get_logger()
+
+FAKE = "fake"
+"""`--device fake:0.05` steps in 0.05 s and draws noise; for load and chaos tests, never chosen by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedEngine:
+    """An engine that is warm, and what it runs on."""
+
+    engine: Engine
+    device: str
+    device_name: str | None
+
+
+def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
+    """Load and warm the engine. Raises CannotStart with what to do."""
+    try:
+        if options.device.split(":")[0] == FAKE:
+            return _fake(options, settings)
+        return _local(options, settings)
+    except ModelsError as error:
+        raise CannotStart(str(error)) from error
+
+
+def memory_bytes(device: str) -> int | None:
+    """Return the card memory this process has reserved; None away from CUDA."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return int(torch.cuda.memory_reserved(device))
+
+
+def _fake(options: "Options", settings: Settings) -> LoadedEngine:
+    step_s = float(options.device.partition(":")[2] or 0.0)
+    drawn = profile(options.profile or settings.profile or TINY.name)
+    engine = FakeEngine(drawn, options.max_batch or drawn.cpu_max_batch, step_s)
+    return LoadedEngine(engine=engine, device=options.device, device_name="no model: noise for tests")
+
+
+def _local(options: "Options", settings: Settings) -> LoadedEngine:
+    import torch
+
+    from models.devices import resolve_device
+    from models.loading import load_engine
+
+    cache_dir = settings.var_dir / "models"
+    device = resolve_device(options.device)
+    name = options.profile or settings.profile or _profile_for(device.type, settings)
+    log.info("engine.loading", device=str(device), profile=name)
+    engine = load_engine(name, str(device), cache_dir=cache_dir, max_batch=options.max_batch)
+    engine.warm_up()
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return LoadedEngine(engine=engine, device=str(device), device_name=device_name)
+
+
+def _profile_for(device_type: str, settings: Settings) -> str:
+    """Return FLUX for a card when its weights are on disk, else the built-in model."""
+    from models.loading import find_weights
+
+    if device_type == "cuda":
+        try:
+            find_weights(FLUX1_DEV, settings.var_dir / "models")
+        except ModelsError as error:
+            log.warning("engine.built_in_model", reason=str(error))
+        else:
+            return FLUX1_DEV.name
+    return TINY.name

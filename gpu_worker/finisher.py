@@ -1,0 +1,151 @@
+"""What happens to a picture after the engine, in a pool of threads: files, store, and the fenced delivery in SQL.
+
+Order matters: the files are stored first, under keys that contain the attempt, then one transaction delivers. A crash
+in between leaves files that no row names; a lost claim deletes its own. Trouble that passes is waited for as long as
+the picture's lease is kept; then storage trouble fails the picture with its refund, and a silent database lets the
+lease lapse.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import stamina
+import structlog
+
+from gpu_worker.desk import Desk
+from gpu_worker.pictures import encode_picture
+from models.profiles import Profile
+from models.requests import Cancelled, Failed, Finished, Outcome
+from posegen.announcing import Announcer
+from posegen.database import database_now
+from posegen.errors import DatabaseAway, StorageAway
+from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture, is_stored
+from posegen.leases import Claim
+from posegen.storage import Storage
+
+log = structlog.get_logger()
+
+FINISH_S = 120.0
+"""How long a finished picture may wait for the store and the database before it is let go."""
+STORE_S = 60.0
+DATABASE_S = 90.0
+STORAGE_MESSAGE = "The finished picture could not be stored; its credits are back."
+
+
+class Finisher:
+    """The pool. `take` is called by the engine's thread and returns at once."""
+
+    def __init__(
+        self, announcer: Announcer, storage: Storage, desk: Desk, *, worker: str, profile: Profile, threads: int = 4
+    ) -> None:
+        self._announcer = announcer
+        self._storage = storage
+        self._desk = desk
+        self._worker = worker
+        self._profile = profile
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="finish")
+
+    def take(self, outcome: Outcome) -> None:
+        """Finish an outcome of the engine in the pool."""
+        if isinstance(outcome, Cancelled):
+            self._desk.drop(outcome.key)
+            return
+        claim = self._desk.begin_finish(outcome.key, within_s=FINISH_S)
+        if claim is not None:
+            self._pool.submit(self._finish, claim, outcome)
+
+    def refuse(self, claim: Claim, key: str, *, code: str, message: str) -> None:
+        """Fail a claim that never reached the engine."""
+        if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
+            self._pool.submit(self._guarded, key, lambda: self._fail(claim, code, message))
+
+    def close(self, *, wait: bool = True) -> None:
+        """Stop taking; wait for what is being finished unless told otherwise."""
+        self._pool.shutdown(wait=wait, cancel_futures=not wait)
+
+    def _finish(self, claim: Claim, outcome: Finished | Failed) -> None:
+        if isinstance(outcome, Finished):
+            self._guarded(outcome.key, lambda: self._deliver(claim, outcome))
+        else:
+            self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
+
+    def _guarded(self, key: str, finish: Callable[[], None]) -> None:
+        """Run the outermost step of a finishing thread: whatever happens, the desk is cleared and it is logged."""
+        try:
+            finish()
+        except DatabaseAway:
+            log.error("finish.database_away", key=key)
+        except Exception:  # a finishing thread's outermost frame: the lease lapses and the picture is drawn again
+            log.exception("finish.broke", key=key)
+        finally:
+            self._desk.drop(key)
+
+    def _deliver(self, claim: Claim, outcome: Finished) -> None:
+        began = monotonic()
+        encoded = encode_picture(outcome.pixels, claim, self._profile)
+        stem = f"generations/{claim.generation_id}/{claim.variation_key}-a{claim.attempt}"
+        files = [
+            (StoredFile(key=f"{stem}.png", content_type="image/png", size_bytes=len(encoded.png)), encoded.png),
+            (
+                StoredFile(key=f"{stem}-thumb.webp", content_type="image/webp", size_bytes=len(encoded.thumbnail)),
+                encoded.thumbnail,
+            ),
+        ]
+        if not self._store(files):
+            self._fail(claim, StorageAway.code, STORAGE_MESSAGE)
+            self._remove(file.key for file, _content in files)
+            return
+        picture = DrawnPicture(
+            output=files[0][0],
+            thumbnail=files[1][0],
+            backend=outcome.backend,
+            pose_applied=outcome.pose_applied,
+            licence=self._profile.licence,
+            generation_time_s=outcome.denoise_s,
+            worker=self._worker,
+        )
+        won = False
+        for attempt in stamina.retry_context(on=DatabaseAway, attempts=None, timeout=DATABASE_S, wait_max=5.0):
+            with attempt, self._announcer.writing() as session:
+                won = deliver_picture(session, claim, picture, now=database_now(session))
+        if not won and not self._is_delivered(files[0][0].key):
+            log.info("picture.claim_lost", item_id=claim.item_id, attempt=claim.attempt)
+            self._remove(file.key for file, _content in files)
+            return
+        log.info(
+            "picture.finished",
+            generation_id=claim.generation_id,
+            item_id=claim.item_id,
+            denoise_s=round(outcome.denoise_s, 3),
+            finish_s=round(monotonic() - began, 3),
+        )
+
+    def _is_delivered(self, key: str) -> bool:
+        """Tell whether this very attempt was delivered after all: its COMMIT held and only the answer was lost."""
+        with self._announcer.database.reading() as session:
+            return is_stored(session, key)
+
+    def _store(self, files: Iterable[tuple[StoredFile, bytes]]) -> bool:
+        try:
+            for file, content in files:
+                for attempt in stamina.retry_context(on=StorageAway, attempts=None, timeout=STORE_S, wait_max=5.0):
+                    with attempt:
+                        self._storage.put(file.key, content)
+        except StorageAway:
+            log.exception("storage.away")
+            return False
+        return True
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            try:
+                self._storage.delete(key)
+            except StorageAway:
+                log.warning("storage.leftover", key=key)
+
+    def _fail(self, claim: Claim, code: str, message: str) -> None:
+        for attempt in stamina.retry_context(on=DatabaseAway, attempts=None, timeout=DATABASE_S, wait_max=5.0):
+            with attempt, self._announcer.writing() as session:
+                fail_picture(session, claim, code=code, message=message, now=database_now(session))
+        log.warning("picture.failed", item_id=claim.item_id, code=code)

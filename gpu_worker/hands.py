@@ -1,0 +1,139 @@
+"""Claiming: takes from SQL what the engine has room for, and gives back what it will not draw.
+
+`draw` is what a ring runs. It keeps the engine fed for up to a minute and never waits for pictures: with rows free and
+nothing to claim it returns, so that the next ring wakes the worker at once.
+"""
+
+import threading
+from time import monotonic
+
+import structlog
+
+from gpu_worker.desk import Desk, Held, Stage
+from gpu_worker.engine_thread import EngineThread
+from gpu_worker.finisher import Finisher
+from gpu_worker.pictures import request_for
+from models.engine import Engine
+from models.errors import RequestRefused
+from posegen.announcing import Announcer
+from posegen.database import database_now
+from posegen.errors import DatabaseAway
+from posegen.finishing import mark_started
+from posegen.leases import Claim, Claimant, claim_items, give_back, has_queued
+from posegen.poses.errors import PoseError
+from posegen.queueing import Room
+
+log = structlog.get_logger()
+
+DRAW_S = 60.0
+"""A job ends after this and rings again, so that RQ's view of the worker stays fresh."""
+DATABASE_PAUSE_S = 1.0
+
+
+class Hands:
+    """One process's claimer. `draw` runs in one thread at a time; `begin_drain` may come from a signal handler."""
+
+    def __init__(
+        self, announcer: Announcer, claimant: Claimant, desk: Desk, engine_thread: EngineThread, finisher: Finisher
+    ) -> None:
+        self._announcer = announcer
+        self._claimant = claimant
+        self._desk = desk
+        self._thread = engine_thread
+        self._engine: Engine = engine_thread.engine
+        self._finisher = finisher
+        self.draining = threading.Event()
+
+    def begin_drain(self) -> None:
+        """Claim nothing more. What is held is finished or given back by whoever ends the process."""
+        self.draining.set()
+
+    def draw(self, rung_by: str) -> None:
+        """Keep the engine fed until nothing is claimable or a minute has passed; then ring again if work is left."""
+        until = monotonic() + DRAW_S
+        while monotonic() < until and not self._is_ending():
+            try:
+                if not self._feed(until):
+                    return
+            except DatabaseAway:
+                log.warning("claim.database_away")
+                self.draining.wait(DATABASE_PAUSE_S)
+        if not self._is_ending():
+            self._announcer.ring(rung_by, times=1)
+
+    def draw_everything(self) -> None:
+        """Draw until nothing is queued and nothing is held (`--burst`)."""
+        while not self._is_ending():
+            if not self._feed(monotonic() + DRAW_S) and not self._desk.held():
+                return
+            self._desk.wait(0.2, seen=self._desk.changes)
+
+    def give_back_undrawn(self) -> int:
+        """Return what is still in the engine to the queue; return how many. Raises DatabaseAway."""
+        undrawn = self._desk.held(Stage.ENGINE)
+        for held in undrawn:
+            self._engine.cancel(held.key)
+        with self._announcer.writing() as session:
+            now = database_now(session)
+            returned = sum(give_back(session, held.claim.item_id, held.claim.attempt, now=now) for held in undrawn)
+        for held in undrawn:
+            self._desk.drop(held.key)
+        if undrawn:
+            self._announcer.ring(undrawn[0].claim.generation_id, times=1)
+        return returned
+
+    def forget(self, lost: list[Held]) -> None:
+        """Drop claims that SQL says are no longer ours: their rows leave the engine at its next step."""
+        for held in lost:
+            self._engine.cancel(held.key)
+            self._desk.drop(held.key)
+        self._thread.wake()
+
+    def _is_ending(self) -> bool:
+        return self.draining.is_set() or self._thread.failed.is_set()
+
+    def _feed(self, until: float) -> bool:
+        """Claim what there is room for. False when there is room but nothing to claim."""
+        seen = self._desk.changes
+        room = self._room()
+        if room.free_rows < 1 or room.holds_suspect:
+            self._desk.wait(min(1.0, until - monotonic()), seen=seen)
+            return True
+        claims = self._claim(room)
+        for claim in claims:
+            self._submit(claim)
+        if claims:
+            self._thread.wake()
+            self._tell_started(claims)
+            return True
+        if room.size_px is None or not self._is_work_queued():
+            return False
+        self._desk.wait(min(1.0, until - monotonic()), seen=seen)  # another size waits for the engine to run dry
+        return True
+
+    def _room(self) -> Room:
+        return Room(
+            free_rows=self._engine.free_rows(),
+            size_px=self._engine.current_size(),
+            holds_suspect=self._desk.holds_suspect(),
+        )
+
+    def _claim(self, room: Room) -> list[Claim]:
+        with self._announcer.writing() as session:
+            return claim_items(session, self._claimant, room, now=database_now(session))
+
+    def _is_work_queued(self) -> bool:
+        with self._announcer.database.reading() as session:
+            return has_queued(session, self._claimant.profile)
+
+    def _submit(self, claim: Claim) -> None:
+        key = self._desk.take(claim)
+        try:
+            self._engine.submit(request_for(claim))
+        except (RequestRefused, PoseError) as error:
+            self._finisher.refuse(claim, key, code=error.code, message=str(error))
+
+    def _tell_started(self, claims: list[Claim]) -> None:
+        for generation_id in dict.fromkeys(claim.generation_id for claim in claims):
+            with self._announcer.writing() as session:
+                mark_started(session, generation_id, now=database_now(session))

@@ -1,0 +1,116 @@
+"""The ear: RQ's SimpleWorker, in the main thread, running one allowed function in this process.
+
+RQ's plain worker forks for every job, which a process with a CUDA context must not do. A Redis outage ends RQ's loop;
+the listener begins it again, with growing pauses, because the work it would wake for is safe in SQL.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+
+from posegen.bell import DRAW, QUEUE, connect
+from posegen.identifiers import new_id
+
+log = structlog.get_logger()
+
+WORKER_TTL_S = 30
+"""How long RQ believes in a silent listener; its dequeue waits WORKER_TTL_S - 15 seconds at a time."""
+MOST_PAUSE_S = 5.0
+
+
+class DrawJob(Job):
+    """A job that can run nothing but `draw`, whatever its message in Redis names; callbacks are ignored."""
+
+    draw: Callable[[str], None]
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """Return the one function there is. Raises PermissionError for a message that names another."""
+        if self.func_name != DRAW or self.kwargs or len(self.args) != 1 or not isinstance(self.args[0], str):
+            raise PermissionError(f"the queue asked for {self.func_name!r}; only {DRAW} with one id is run here")
+        return DrawJob.draw
+
+    success_callback = failure_callback = stopped_callback = None
+
+
+class _Worker(SimpleWorker):
+    job_class = DrawJob
+    death_penalty_class = TimerDeathPenalty
+    max_connection_wait_time = MOST_PAUSE_S
+    is_in_job = False
+
+    def _install_signal_handlers(self) -> None:
+        """Leave the signals to the process."""
+
+    def execute_job(self, job: Job, queue: Any) -> None:
+        self.is_in_job = True
+        try:
+            super().execute_job(job, queue)
+        finally:
+            self.is_in_job = False
+
+
+class Listener:
+    """Hears rings until stopped. `listen` and `stop` belong to the main thread (`stop` to its signal handler)."""
+
+    def __init__(self, url: str, draw: Callable[[str], None], *, name: str) -> None:
+        DrawJob.draw = staticmethod(draw)
+        self._url = url
+        self._name = name
+        self._worker: _Worker | None = None
+        self._stopping = False
+        self._listening = False
+
+    def listen(self) -> None:
+        """Run jobs until `stop`. Redis may come and go."""
+        pause_s = 0.5
+        self._listening = True
+        try:
+            while not self._stopping:
+                began = time.monotonic()
+                try:
+                    self._hear()
+                except RedisError as error:
+                    log.warning("bell.away", error=str(error))
+                if self._stopping:
+                    return
+                pause_s = 0.5 if time.monotonic() - began > 30 else min(pause_s * 2, MOST_PAUSE_S)
+                time.sleep(pause_s)
+        except StopRequested:
+            return
+        finally:
+            self._listening = False
+
+    def stop(self) -> None:
+        """End `listen`: at once when it waits for a ring, after the running job otherwise (which must be told too)."""
+        self._stopping = True
+        worker = self._worker
+        if worker is not None:
+            worker._stop_requested = True
+        if self._listening and not (worker is not None and worker.is_in_job):
+            raise StopRequested
+
+    def _hear(self) -> None:
+        connection = connect(self._url, answer_s=WORKER_TTL_S)
+        try:
+            self._worker = _Worker(
+                [QUEUE],
+                name=f"{self._name}-{new_id()[-8:]}",
+                connection=connection,
+                job_class=DrawJob,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL_S,
+                log_job_description=False,
+            )
+            self._worker.work(logging_level="WARNING")
+        finally:
+            self._worker = None
+            connection.close()

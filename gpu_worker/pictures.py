@@ -1,0 +1,79 @@
+"""From a claim to what the engine is asked, and from its pixels to files: the two ends of drawing."""
+
+import io
+from dataclasses import dataclass
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from gpu_worker.desk import key_of
+from models.profiles import Profile
+from models.requests import PictureRequest
+from posegen.leases import Claim
+from posegen.poses.drawing import draw_pose
+from posegen.poses.openpose import pose_from_openpose
+
+PNG_LEVEL = 1
+"""zlib's fastest: a quarter of the time of level 6 for a tenth more bytes."""
+THUMBNAIL_PX = 384
+THUMBNAIL_QUALITY = 82
+MADE_BY_AI = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's term for pictures made by a model; the EU's AI Act asks for a mark that machines can read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPicture:
+    """A picture as files: PNG, and a WebP thumbnail of at most THUMBNAIL_PX a side."""
+
+    png: bytes
+    thumbnail: bytes
+
+
+def request_for(claim: Claim) -> PictureRequest:
+    """Return what the engine is asked for a claim, with the pose drawn at the picture's size.
+
+    Raises PoseError for key-points that cannot be read.
+    """
+    control = None
+    if claim.people is not None:
+        control = draw_pose(pose_from_openpose(claim.people).pose, claim.width_px, claim.height_px)
+    return PictureRequest(
+        key=key_of(claim),
+        prompt=claim.prompt,
+        control=control,
+        width=claim.width_px,
+        height=claim.height_px,
+        seed=claim.seed,
+        steps=claim.steps,
+        guidance=claim.guidance,
+        control_scale=claim.control_scale,
+        control_end=claim.control_end,
+    )
+
+
+def encode_picture(pixels: NDArray[np.float32], claim: Claim, profile: Profile) -> EncodedPicture:
+    """Return the files of a drawn picture. pixels: (H, W, 3) float in 0..1; rounded to 8 bits here, once."""
+    picture = Image.fromarray(np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8), mode="RGB")
+    png = io.BytesIO()
+    picture.save(png, format="PNG", compress_level=PNG_LEVEL, pnginfo=_marks(claim, profile))
+    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    thumbnail = io.BytesIO()
+    picture.save(thumbnail, format="WEBP", quality=THUMBNAIL_QUALITY, method=4)
+    return EncodedPicture(png=png.getvalue(), thumbnail=thumbnail.getvalue())
+
+
+def _marks(claim: Claim, profile: Profile) -> PngInfo:
+    """Return the PNG's text: that a model made it, with which weights and seed. Never the prompt."""
+    marks = PngInfo()
+    marks.add_text("Software", "Posegen")
+    marks.add_text("Source", f"AI-generated with {profile.name}, seed {claim.seed}")
+    marks.add_itxt(
+        "XML:com.adobe.xmp",
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+        f"Iptc4xmpExt:DigitalSourceType={quoteattr(MADE_BY_AI)}/></rdf:RDF></x:xmpmeta>",
+    )
+    return marks

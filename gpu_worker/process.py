@@ -1,0 +1,192 @@
+"""One worker's life: report, load, warm up, heal, listen, drain. Everything the process owns is put together here."""
+
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+
+from gpu_worker.desk import Desk, Stage
+from gpu_worker.engine_choice import LoadedEngine, memory_bytes, open_engine
+from gpu_worker.engine_thread import EngineThread
+from gpu_worker.errors import CannotStart, EngineBroke
+from gpu_worker.finisher import Finisher
+from gpu_worker.hands import Hands
+from gpu_worker.keeper import Keeper
+from gpu_worker.listener import Listener
+from gpu_worker.meter import Meter
+from posegen import migrating
+from posegen.announcing import Announcer
+from posegen.bell import Bell
+from posegen.database import Database
+from posegen.errors import DatabaseAway
+from posegen.identifiers import new_id
+from posegen.leases import Claimant
+from posegen.reconciler import reconcile_once
+from posegen.settings import Settings
+from posegen.statuses import WorkerStatus
+from posegen.storage import Links, Storage
+from posegen.workforce import WorkerReport
+
+log = structlog.get_logger()
+
+DRAIN_S = 6.0
+"""How long a leaving worker goes on drawing; what is not done by then goes back to the queue."""
+ENGINE_END_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    device: str = "auto"
+    profile: str | None = None
+    max_batch: int | None = None
+    burst: bool = False
+
+
+class WorkerProcess:
+    """One worker. `run` blocks in the main thread until a signal, the end of a burst, or a broken engine."""
+
+    def __init__(self, options: Options, settings: Settings) -> None:
+        self.options = options
+        self.settings = settings
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
+        links = Links(
+            settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s, base_url=settings.public_base_url
+        )
+        self.announcer = Announcer(Database(settings.sql_url), Bell(settings.bell_url), links)
+        self.meter = Meter()
+        self.desk = Desk()
+        self.status = WorkerStatus.STARTING
+        self.loaded: LoadedEngine | None = None
+        self.hands: Hands | None = None
+        self.listener: Listener | None = None
+        self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        """Work until the end. Raises CannotStart or EngineBroke; afterwards nothing is held that could be returned."""
+        self._install_signals()
+        self._check_database()
+        self.keeper.report_now()
+        self.keeper.start()
+        loaded = self.loaded = open_engine(self.options, self.settings)
+        thread, finisher, hands = self._assemble(loaded)
+        if self._stop_asked.is_set():
+            self._leave(thread, finisher, hands)
+            return
+        thread.start()
+        self.keeper.watch(self.desk, thread, hands)
+        self.status = WorkerStatus.READY
+        self.keeper.report_now()
+        log.info("worker.ready", worker=self.name, device=loaded.device, profile=loaded.engine.profile.name)
+        self._heal()
+        if self.options.burst:
+            hands.draw_everything()
+        else:
+            self._listen(thread, hands)
+        self._leave(thread, finisher, hands)
+        if thread.failure is not None:
+            raise EngineBroke(f"The engine failed: {thread.failure}") from thread.failure
+
+    def _assemble(self, loaded: LoadedEngine) -> tuple[EngineThread, Finisher, Hands]:
+        profile = loaded.engine.profile
+        finisher = Finisher(
+            self.announcer, Storage(self.settings.storage_dir), self.desk, worker=self.name, profile=profile
+        )
+        thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take)
+        claimant = Claimant(worker=self.name, profile=profile.name, lease_s=self.settings.lease_s)
+        self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher)
+        return thread, finisher, self.hands
+
+    def _listen(self, thread: EngineThread, hands: Hands) -> None:
+        listener = self.listener = Listener(self.settings.bell_url, hands.draw, name=self.name)
+        guard = threading.Thread(target=self._end_when_broken, args=(thread,), name="guard", daemon=True)
+        guard.start()
+        if not self._stop_asked.is_set():
+            listener.listen()
+
+    def _end_when_broken(self, thread: EngineThread) -> None:
+        """Ask this process to stop when its engine raised, wherever the main thread is."""
+        thread.failed.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _install_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        again = self._stop_asked.is_set()
+        self._stop_asked.set()
+        self.status = WorkerStatus.DRAINING
+        if self.hands is not None:
+            self.hands.begin_drain()
+        if self.loaded is None:
+            raise SystemExit(0)  # still loading: nothing is held, and loading may take minutes
+        if self.listener is not None and not again:
+            self.listener.stop()
+
+    def _check_database(self) -> None:
+        try:
+            current = migrating.is_current(self.announcer.database)
+        except DatabaseAway:
+            raise CannotStart("The database does not answer; check DATABASE_URL.") from None
+        if not current:
+            raise CannotStart("The database's tables are old or missing; run: posegen migrate")
+
+    def _heal(self) -> None:
+        """Return what dead workers held, ring for what waits. Trouble here is the reconciler's to mend later."""
+        try:
+            reconcile_once(self.announcer, witness_since=None)
+        except DatabaseAway:
+            log.warning("recovery.database_away")
+
+    def _leave(self, thread: EngineThread, finisher: Finisher, hands: Hands) -> None:
+        """Finish what can be finished soon, give the rest back, say goodbye."""
+        self.status = WorkerStatus.DRAINING
+        hands.begin_drain()
+        until = monotonic() + DRAIN_S
+        while thread.is_alive() and self.desk.held(Stage.ENGINE) and monotonic() < until:
+            self.desk.wait(0.25, seen=self.desk.changes)
+        thread.stop()
+        if thread.is_alive():
+            thread.join(ENGINE_END_S)
+        finisher.close()
+        returned = 0
+        try:
+            if thread.failure is None:
+                returned = hands.give_back_undrawn()
+            self.keeper.end()
+            if self.keeper.is_alive():
+                self.keeper.join(10)
+            if thread.failure is None:
+                self.status = WorkerStatus.STOPPED
+                self.keeper.report_now()
+        except DatabaseAway:
+            log.warning("drain.database_away")
+        log.info("worker.left", returned=returned)
+        self.announcer.bell.close()
+        self.announcer.database.close()
+
+    def _report(self) -> WorkerReport:
+        loaded = self.loaded
+        return WorkerReport(
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=loaded.device if loaded else self.options.device,
+            device_name=loaded.device_name if loaded else None,
+            profile=loaded.engine.profile.name if loaded else self.options.profile or self.settings.profile,
+            status=self.status,
+            max_batch=loaded.engine.max_batch if loaded else 1,
+            capabilities={"kinds": ["pose"]},
+            rows_active=len(self.desk.held(Stage.ENGINE)),
+            steps_per_s=self.meter.steps_per_s(),
+            pictures_per_s=self.meter.pictures_per_s(),
+            busy_share=round(self.meter.take_busy_share(), 3),
+            memory_bytes=memory_bytes(loaded.device) if loaded else None,
+        )
