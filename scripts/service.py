@@ -169,8 +169,8 @@ class Service:
 
     def wait_until_healthy(self) -> None:
         """Wait for the API, then for a worker that draws."""
-        health = self._wait(self._health, self.api, API_UP_WITHIN_S, "the API")
-        told("API", f"{self.url} answers ({health['status']})")
+        self._wait(self._health, self.api, API_UP_WITHIN_S, "the API")
+        told("API", f"{self.url} answers")
         ready = self._wait(self._ready_workers, self.workers, WORKER_READY_WITHIN_S, "a worker")
         first = ready[0]
         told("Worker", f"{first.get('name')} is ready: {first.get('profile')} on {first.get('device')}")
