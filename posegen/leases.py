@@ -4,21 +4,22 @@ A claim is SQL: status drawing, attempt + 1, a lease by the database's clock. Wh
 attempt it holds, so a ghost that wakes up after its lease was taken over cannot write. Nothing here commits.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CTE, ColumnElement, Row, and_, func, select, true, update
+from sqlalchemy.orm import Session, aliased
 
 from posegen.queueing import Candidate, Room, choose
 from posegen.statuses import ItemKind, ItemStatus
 from posegen.tables import User, WorkItem
 
 CANDIDATES_PER_ROW = 4
-"""Read so many candidates per free row, since other workers may lock some of them first."""
-LEAST_CANDIDATES = 32
+"""Read so many candidates of a user per free row, since other workers may lock some of them first."""
+LEAST_CANDIDATES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,47 +61,62 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
     Marks them drawing and their users served. Items whose lease lapsed must have been returned first
     (posegen.recovery). On PostgreSQL rows locked by another claimer are skipped, so fewer may come back.
     """
-    candidates = _candidates(session, claimant.profile, max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * room.free_rows))
-    chosen = choose(candidates, room, recent_unlimited=_recent_tiers(session), now=now)
-    if not chosen:
+    if room.free_rows < 1 or room.holds_suspect:
         return []
-    suspects = {candidate.item_id for candidate in chosen if candidate.suspect}
-    locked = session.scalars(
-        select(WorkItem)
-        .where(WorkItem.id.in_([candidate.item_id for candidate in chosen]), WorkItem.status == ItemStatus.QUEUED)
-        .with_for_update(skip_locked=True, key_share=True)
-        .execution_options(populate_existing=True)
-    ).all()
-    place = {candidate.item_id: index for index, candidate in enumerate(chosen)}
-    claims = []
-    for item in sorted(locked, key=lambda item: place[item.id]):
-        item.status = ItemStatus.DRAWING
-        item.attempt += 1
-        item.worker = claimant.worker
-        item.lease_until = now + timedelta(seconds=claimant.lease_s)
-        item.claimed_at = now
-        item.drawn_alone = item.id in suspects
-        claims.append(_claim_of(item))
+    candidates = _candidates(session, claimant.profile, max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * room.free_rows))
+    tiers = _recent_tiers(session, claimant.profile)
+    claims: list[Claim] = []
+    # Another claimer may hold what stands first: then choose again among the rest, instead of leaving empty-handed.
+    while chosen := choose(candidates, room, recent_unlimited=tiers, now=now):
+        taken = _take(session, claimant, chosen, now)
+        claims += taken
+        if len(taken) == len(chosen) or any(claim.alone for claim in taken):
+            break
+        got = {claim.item_id for claim in taken}
+        tiers = [chosen_.unlimited for chosen_ in reversed(chosen) if chosen_.item_id in got] + tiers
+        asked = {candidate.item_id for candidate in chosen}
+        candidates = [candidate for candidate in candidates if candidate.item_id not in asked]
+        size_px = (taken[0].width_px, taken[0].height_px) if taken else room.size_px
+        room = replace(room, free_rows=room.free_rows - len(taken), size_px=size_px)
     session.flush()
     _mark_served(session, {claim.user_id for claim in claims}, now)
     return claims
 
 
-def renew_leases(
-    session: Session, worker: str, held: Sequence[tuple[str, int]], *, lease_s: float, now: datetime
-) -> set[str]:
+def renew_leases(session: Session, held: Sequence[tuple[str, int]], *, lease_s: float, now: datetime) -> set[str]:
     """Prolong the leases of (item id, attempt) pairs; return the ids still held. The rest were taken or cancelled."""
     kept = set()
     for item_id, attempt in sorted(held):
         won = session.execute(
             update(WorkItem)
-            .where(_held(item_id, attempt), WorkItem.worker == worker)
+            .where(_held(item_id, attempt))
             .values(lease_until=now + timedelta(seconds=lease_s))
             .execution_options(synchronize_session=False)
         )
         if won.rowcount:  # type: ignore[attr-defined]
             kept.add(item_id)
     return kept
+
+
+def still_held(session: Session, held: Sequence[tuple[str, int]]) -> set[str]:
+    """Return the ids of the (item id, attempt) pairs that are still held. Writes nothing."""
+    rows = session.execute(
+        select(WorkItem.id, WorkItem.attempt).where(
+            WorkItem.id.in_([item_id for item_id, _attempt in held]), WorkItem.status == ItemStatus.DRAWING
+        )
+    )
+    alive = {(row[0], row[1]) for row in rows}
+    return {item_id for item_id, attempt in held if (item_id, attempt) in alive}
+
+
+def has_queued(session: Session, profile: str) -> bool:
+    """Tell whether pictures of a profile wait to be claimed."""
+    return (
+        session.execute(
+            select(WorkItem.id).where(WorkItem.status == ItemStatus.QUEUED, WorkItem.profile == profile).limit(1)
+        ).first()
+        is not None
+    )
 
 
 def give_back(session: Session, item_id: str, attempt: int, *, now: datetime) -> bool:
@@ -142,6 +158,30 @@ def held_by(item_id: str, attempt: int) -> ColumnElement[bool]:
     return _held(item_id, attempt)
 
 
+def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now: datetime) -> list[Claim]:
+    """Claim those of the chosen that are still queued and that nobody else is claiming now, first in line first."""
+    locked = session.scalars(
+        select(WorkItem)
+        .where(WorkItem.id.in_([candidate.item_id for candidate in chosen]))
+        .with_for_update(skip_locked=True, key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    free = {item.id: item for item in locked if item.status == ItemStatus.QUEUED}
+    claims = []
+    for candidate in chosen:
+        item = free.get(candidate.item_id)
+        if item is None:
+            continue
+        item.status = ItemStatus.DRAWING
+        item.attempt += 1
+        item.worker = claimant.worker
+        item.lease_until = now + timedelta(seconds=claimant.lease_s)
+        item.claimed_at = now
+        item.drawn_alone = candidate.suspect
+        claims.append(_claim_of(item))
+    return claims
+
+
 def _mark_served(session: Session, user_ids: set[str], now: datetime) -> None:
     if not user_ids:
         return
@@ -155,10 +195,11 @@ def _held(item_id: str, attempt: int) -> ColumnElement[bool]:
     return and_(WorkItem.id == item_id, WorkItem.attempt == attempt, WorkItem.status == ItemStatus.DRAWING)
 
 
-def _recent_tiers(session: Session) -> list[bool]:
+def _recent_tiers(session: Session, profile: str) -> list[bool]:
+    """Tell of the profile's latest claims, newest first, whether each went to the unlimited tier."""
     rows = session.execute(
         select(WorkItem.unlimited)
-        .where(WorkItem.claimed_at.is_not(None))
+        .where(WorkItem.profile == profile, WorkItem.claimed_at.is_not(None))
         .order_by(WorkItem.claimed_at.desc(), WorkItem.id.desc())
         .limit(8)
     )
@@ -166,58 +207,67 @@ def _recent_tiers(session: Session) -> list[bool]:
 
 
 def _candidates(session: Session, profile: str, limit: int) -> list[Candidate]:
-    """Read the heads of the line for each tier and size, users in turn, so that a long order hides nobody."""
-    turn = (
-        func.row_number()
-        .over(partition_by=(WorkItem.unlimited, WorkItem.user_id), order_by=(WorkItem.queued_at, WorkItem.id))
-        .label("turn")
-    )
-    queued = (
-        select(WorkItem.id, turn)
-        .where(
-            WorkItem.status == ItemStatus.QUEUED,
-            WorkItem.profile == profile,
-            WorkItem.kind == ItemKind.POSE,
+    """Read the oldest queued pictures of each waiting user in each tier, so that a long order hides nobody.
+
+    Steps from user to user through the index ix_work_items_line: a queue of 10,000 costs no more than its users do.
+    """
+    found = []
+    for unlimited in (True, False):
+        waiting = _waiting_users(profile, unlimited=unlimited)
+        oldest = (
+            select(WorkItem)
+            .where(*_in_line(WorkItem, profile, unlimited), WorkItem.user_id == waiting.c.user_id)
+            .order_by(WorkItem.queued_at, WorkItem.id)
+            .limit(limit)
+            .correlate(waiting)
         )
-        .subquery()
-    )
-    place = (
-        func.row_number()
-        .over(
-            partition_by=(WorkItem.unlimited, WorkItem.width_px, WorkItem.height_px),
-            order_by=(queued.c.turn, func.coalesce(User.last_served_at, User.created_at), WorkItem.queued_at),
-        )
-        .label("place")
-    )
-    ranked = (
-        select(WorkItem, queued.c.turn, User.last_served_at, place)
-        .join(queued, queued.c.id == WorkItem.id)
-        .join(User, User.id == WorkItem.user_id)
-    ).subquery()
-    columns = ranked.c
-    rows = session.execute(
-        select(
-            columns.id,
-            columns.user_id,
-            columns.unlimited,
-            columns.last_served_at,
-            columns.turn,
-            columns.queued_at,
-            columns.width_px,
-            columns.height_px,
-            columns.crashes,
-        ).where(columns.place <= limit)
-    )
-    return [_candidate_of(row) for row in rows]
+        if session.get_bind().dialect.name == "postgresql":
+            heads = oldest.lateral()
+            joined = select(*_columns_of(heads.c)).select_from(waiting).join(heads, true())
+        else:  # SQLite knows no LATERAL
+            ids = oldest.with_only_columns(WorkItem.id)
+            joined = select(*_columns_of(WorkItem)).select_from(waiting).join(WorkItem, WorkItem.id.in_(ids))
+        rows = session.execute(joined.add_columns(User.last_served_at).join(User, User.id == waiting.c.user_id)).all()
+        turns: Counter[str] = Counter()
+        for row in sorted(rows, key=lambda row: (row.queued_at, row.id)):
+            found.append(_candidate_of(row, turn=turns[row.user_id]))
+            turns[row.user_id] += 1
+    return found
 
 
-def _candidate_of(row: Row[*tuple[Any, ...]]) -> Candidate:
+def _waiting_users(profile: str, *, unlimited: bool) -> CTE:
+    """Name the users with queued pictures: the least id, then again and again the next one after it."""
+    users = select(func.min(WorkItem.user_id).label("user_id")).where(*_in_line(WorkItem, profile, unlimited))
+    waiting = users.cte("waiting", recursive=True)
+    later = aliased(WorkItem)
+    following = (
+        select(func.min(later.user_id))
+        .where(*_in_line(later, profile, unlimited), later.user_id > waiting.c.user_id)
+        .scalar_subquery()
+    )
+    return waiting.union_all(select(following).where(waiting.c.user_id.is_not(None)))
+
+
+def _in_line(item: type[WorkItem], profile: str, unlimited: bool) -> tuple[ColumnElement[bool], ...]:
+    return (
+        item.status == ItemStatus.QUEUED,
+        item.profile == profile,
+        item.kind == ItemKind.POSE,
+        item.unlimited == unlimited,
+    )
+
+
+def _columns_of(item: Any) -> tuple[Any, ...]:
+    return item.id, item.user_id, item.unlimited, item.queued_at, item.width_px, item.height_px, item.crashes
+
+
+def _candidate_of(row: Row[*tuple[Any, ...]], *, turn: int) -> Candidate:
     return Candidate(
         item_id=row.id,
         user_id=row.user_id,
         unlimited=row.unlimited,
         user_served_at=row.last_served_at,
-        turn=row.turn,
+        turn=turn,
         queued_at=row.queued_at,
         size_px=(row.width_px, row.height_px),
         suspect=row.crashes > 0,

@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -318,11 +317,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("generation_id", "part", name=op.f("uq_work_items_generation_id_part")),
     )
     with op.batch_alter_table("work_items", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_work_items_claimed_at"), ["claimed_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_work_items_status_lease_until"), ["status", "lease_until"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_work_items_status_profile_created_at"), ["status", "profile", "created_at"], unique=False
+            "ix_work_items_line",
+            ["status", "profile", "kind", "unlimited", "user_id", "queued_at", "id"],
+            unique=False,
         )
+        batch_op.create_index(batch_op.f("ix_work_items_profile_claimed_at"), ["profile", "claimed_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_work_items_status_lease_until"), ["status", "lease_until"], unique=False)
 
     op.create_table(
         "generated_pictures",
@@ -386,9 +387,9 @@ def downgrade() -> None:
 
     op.drop_table("generated_pictures")
     with op.batch_alter_table("work_items", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_work_items_status_profile_created_at"))
         batch_op.drop_index(batch_op.f("ix_work_items_status_lease_until"))
-        batch_op.drop_index(batch_op.f("ix_work_items_claimed_at"))
+        batch_op.drop_index(batch_op.f("ix_work_items_profile_claimed_at"))
+        batch_op.drop_index("ix_work_items_line")
 
     op.drop_table("work_items")
     with op.batch_alter_table("generations", schema=None) as batch_op:
