@@ -1,7 +1,8 @@
 """How a picture becomes final: delivered, failed and refunded, or cancelled and refunded. Each in one transaction.
 
-Every one starts by locking the generation, then wins or loses the item by its fence, then touches the user: the lock
-order of the whole house. The refund, the counters and the event are in the transaction that decides.
+Every one starts by locking the generation, then wins or loses the item by its fence, then counts at the project and
+the pose, then touches the user: the lock order of the whole house. An order takes the same road (its project, then
+its user). The refund, the counters and the event are in the transaction that decides.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,10 @@ class DrawnPicture:
 
 
 def mark_started(session: Session, generation_id: str, *, now: datetime) -> bool:
-    """Note that the first picture of a generation is being drawn, and tell the user; only the first caller wins."""
+    """Note that the first picture of a generation is being drawn, and tell the user; only the first caller wins.
+
+    Locks the generation and the user: not for a transaction that has claimed items (they come between the two).
+    """
     user_id = session.execute(
         update(Generation)
         .where(Generation.id == generation_id, Generation.started_at.is_(None))
@@ -63,7 +67,6 @@ def deliver_picture(session: Session, claim: Claim, picture: DrawnPicture, *, no
     item = _take(session, claim, ItemStatus.COMPLETED, now)
     if item is None:
         return False
-    mark_started(session, generation.id, now=now)
     for file in (picture.output, picture.thumbnail):
         session.add(
             StoredObject(key=file.key, content_type=file.content_type, size_bytes=file.size_bytes, created_at=now)
@@ -93,8 +96,14 @@ def deliver_picture(session: Session, claim: Claim, picture: DrawnPicture, *, no
             .execution_options(synchronize_session=False)
         )
     session.flush()
+    mark_started(session, generation.id, now=now)  # locks the user, so it comes after the project and the pose
     _tell_final(session, generation, row, now)
     return True
+
+
+def is_stored(session: Session, key: str) -> bool:
+    """Tell whether a delivered picture names this file. Keys hold the attempt, so this is about one attempt only."""
+    return session.get(StoredObject, key) is not None
 
 
 def fail_picture(session: Session, claim: Claim, *, code: str, message: str, now: datetime) -> bool:
@@ -241,7 +250,7 @@ def _tell_final(session: Session, generation: Generation, row: GeneratedPicture,
     speed = pictures_per_s(session, generation.profile, now=now)
     progress = {
         **_counts(generation),
-        "percentage": round(100 * done / generation.total_expected_poses),
+        "percentage": 100 * done // generation.total_expected_poses,
         "estimatedTimeRemaining": 0 if left == 0 else (round(left / speed) if speed else None),
     }
     tell(EventType.PROGRESS, progress)

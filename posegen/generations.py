@@ -49,8 +49,8 @@ def progress_of(session: Session, generation: Generation, *, now: datetime) -> P
 
 
 def percentage(generation: Generation) -> int:
-    """Return the share of pictures that were drawn or failed, 0..100."""
-    return round(100 * (generation.poses_completed + generation.poses_failed) / generation.total_expected_poses)
+    """Return the share of pictures that were drawn or failed, 0..100; 100 only when the last one is."""
+    return 100 * (generation.poses_completed + generation.poses_failed) // generation.total_expected_poses
 
 
 def pictures_of(session: Session, generation: Generation) -> Sequence[GeneratedPicture]:

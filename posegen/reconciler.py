@@ -28,16 +28,21 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None) -> R
 
     Raises DatabaseAway. Redis away is no error: nothing is rung.
     """
+    requeued = failed = 0
+    while True:
+        with announcer.writing() as session:
+            now = database_now(session)
+            recovered = return_lapsed(session, witness_since=witness_since, now=now)
+        requeued += recovered.requeued
+        failed += recovered.failed
+        if not recovered.failed:
+            break
     with announcer.writing() as session:
-        now = database_now(session)
-        recovered = return_lapsed(session, witness_since=witness_since, now=now)
         prune(session, now=now)
     with announcer.database.reading() as session:
         waiting = queued_generations(session, limit=MOST_RINGS)
         workers = len(live_workers(session, now=now))
-    return Round(
-        requeued=recovered.requeued, failed=recovered.failed, rung=_ring(announcer, waiting, workers), ended_at=now
-    )
+    return Round(requeued=requeued, failed=failed, rung=_ring(announcer, waiting, workers), ended_at=now)
 
 
 def _ring(announcer: Announcer, waiting: list[str], workers: int) -> int:

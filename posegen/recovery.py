@@ -5,17 +5,19 @@ no leader: every change is conditional, so two at once do the work once.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from posegen.events import prune_events
-from posegen.finishing import fail_locked, locked_generation
+from posegen.finishing import fail_locked
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
-from posegen.tables import WorkItem
+from posegen.tables import Generation, WorkItem
 from posegen.workforce import dead_since, prune_workers
 
+WITNESS_FIRST = timedelta(seconds=5)
+"""So long a lapse that looks like a crash is left to those who can tell; then it is returned without being counted."""
 CRASHES_ALONE = 3
 """A picture during which a worker died this often while it was drawn alone is given up and refunded."""
 GIVEN_UP_MESSAGE = "This picture made the worker stop several times and was given up; its credits are back."
@@ -34,25 +36,32 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
 
     A lapse counts as a crash only if its worker fell silent while the caller was in unbroken touch with the database
     (`witness_since`, None for a caller that just came): otherwise it may have been the database that was away.
+
+    It visits many generations in one transaction, so it never waits for a lock: whatever is locked now is left to
+    the next round. A refund locks a user, the last lock of any transaction: a round ends with the first picture it
+    gives up, and the caller commits and goes on while `failed` is not 0.
     """
     requeued = failed = 0
-    # Ids first, locks after: a generation is locked before its items, here as everywhere.
     for item_id, generation_id in lapsed_items(session, now=now):
-        generation = locked_generation(session, generation_id) if generation_id else None
-        item = session.get(WorkItem, item_id, with_for_update={"key_share": True}, populate_existing=True)
-        if item is None or item.status != ItemStatus.DRAWING or item.lease_until is None or item.lease_until >= now:
+        generation = _free_generation(session, generation_id) if generation_id else None
+        item = _free_item(session, item_id)
+        if item is None or (generation is None and generation_id is not None) or not _has_lapsed(item, now):
             continue
-        _count_crash(session, item, witness_since, now)
+        crash = _saw_crash(session, item, witness_since, now)
+        if crash is None:
+            continue
+        item.crashes += int(crash)
+        item.alone_crashes += int(crash and item.drawn_alone)
         item.lease_until = None
         if generation is not None and item.alone_crashes >= CRASHES_ALONE:
             item.status = ItemStatus.FAILED
             item.finished_at = now
             fail_locked(session, generation, item, code="crashed_worker", message=GIVEN_UP_MESSAGE, now=now)
             failed += 1
-        else:
-            item.status = ItemStatus.QUEUED
-            item.worker = None
-            requeued += 1
+            break
+        item.status = ItemStatus.QUEUED
+        item.worker = None
+        requeued += 1
         session.flush()
     return Recovered(requeued=requeued, failed=failed)
 
@@ -63,10 +72,28 @@ def prune(session: Session, *, now: datetime) -> None:
     prune_workers(session, now=now)
 
 
-def _count_crash(session: Session, item: WorkItem, witness_since: datetime | None, now: datetime) -> None:
-    if witness_since is None or item.worker is None:
-        return
-    silent_since = dead_since(session, item.worker, now=now)
-    if silent_since is not None and witness_since <= silent_since:
-        item.crashes += 1
-        item.alone_crashes += int(item.drawn_alone)
+def _free_generation(session: Session, generation_id: str) -> Generation | None:
+    return session.get(
+        Generation, generation_id, with_for_update={"key_share": True, "skip_locked": True}, populate_existing=True
+    )
+
+
+def _free_item(session: Session, item_id: str) -> WorkItem | None:
+    return session.get(
+        WorkItem, item_id, with_for_update={"key_share": True, "skip_locked": True}, populate_existing=True
+    )
+
+
+def _has_lapsed(item: WorkItem, now: datetime) -> bool:
+    return item.status == ItemStatus.DRAWING and item.lease_until is not None and item.lease_until < now
+
+
+def _saw_crash(session: Session, item: WorkItem, witness_since: datetime | None, now: datetime) -> bool | None:
+    """Tell whether the lapse was a crash of its worker; None to leave it for now to somebody who may have seen it."""
+    silent_since = dead_since(session, item.worker, now=now) if item.worker is not None else None
+    if silent_since is None:
+        return False
+    if witness_since is not None and witness_since <= silent_since:
+        return True
+    lapsed_for = now - item.lease_until if item.lease_until is not None else WITNESS_FIRST
+    return None if lapsed_for < WITNESS_FIRST else False
