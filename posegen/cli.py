@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from alembic.util import CommandError
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +19,9 @@ from posegen.database import Database, database_now
 from posegen.errors import PosegenError
 from posegen.library import LibraryQuery, list_poses, seed_library
 from posegen.paging import MOST_ROWS, Page
-from posegen.poses.drawing import draw_pose, draw_preview
+from posegen.poses.drawing import draw_pose
 from posegen.poses.library_files import read_library
+from posegen.poses.preview import draw_preview
 from posegen.reconciler import reconcile_once
 from posegen.settings import Settings
 from posegen.storage import Links, Storage
@@ -60,37 +62,49 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
+def _database() -> Iterator[Database]:
+    database = Database(_settings().sql_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
 def _writing() -> Iterator[Session]:
-    with _told():
-        database = Database(_settings().sql_url)
-        try:
-            with database.writing() as session:
-                yield session
-        finally:
-            database.close()
+    with _told(), _database() as database, database.writing() as session:
+        yield session
 
 
 @app.command()
-def migrate(check: Annotated[bool, typer.Option("--check", help="Only compare tables and versions.")] = False) -> None:
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only compare the database with the tables in code.")] = False,
+    new: Annotated[str | None, typer.Option(help="Write a version that brings it to the tables in code.")] = None,
+) -> None:
     """Bring the database to the newest tables."""
-    settings = _settings()
-    with _told():
-        database = Database(settings.sql_url)
-        migrating.migrate(database)
-        if check:
-            migrating.check(database)
-        database.close()
-    console.print("The database is up to date.")
+    with _told(), _database() as database:
+        try:
+            if check:
+                migrating.check(database)
+            elif new:
+                migrating.new_version(database, new)
+            else:
+                migrating.migrate(database)
+        except CommandError as error:
+            errors.print(f"[red]{error}[/]")
+            raise typer.Exit(1) from error
+    console.print("A version was written." if new and not check else "The database is up to date.")
 
 
 @app.command()
 def recover() -> None:
     """Return the pictures of dead workers to the queue and ring for everything that waits."""
     settings = _settings()
-    with _told():
-        links = Links(settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s)
-        announcer = Announcer(Database(settings.sql_url), Bell(settings.bell_url), links)
-        done = reconcile_once(announcer, witness_since=None)
+    links = Links(settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s)
+    bell = Bell(settings.bell_url)
+    with _told(), _database() as database:
+        done = reconcile_once(Announcer(database, bell, links), witness_since=None)
+    bell.close()
     console.print(f"{done.requeued} pictures returned to the queue, {done.failed} given up, {done.rung} rings.")
 
 

@@ -10,12 +10,13 @@ from PIL import Image
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from posegen.errors import NotFound
+from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.paging import Page, Paged
 from posegen.poses.authoring import AuthoredPose
-from posegen.poses.drawing import draw_pose, draw_preview
+from posegen.poses.drawing import draw_pose
 from posegen.poses.library_files import LibraryFiles
 from posegen.poses.openpose import pose_to_openpose
+from posegen.poses.preview import draw_preview
 from posegen.storage import Storage
 from posegen.tables import LibraryPose, PoseCategory, StoredObject
 
@@ -44,7 +45,6 @@ def seed_library(session: Session, storage: Storage, files: LibraryFiles, *, now
         row = session.scalars(select(LibraryPose).where(LibraryPose.slug == authored.slug)).one_or_none()
         if row is None:
             row = LibraryPose(slug=authored.slug, created_at=now, updated_at=now)
-            session.add(row)
         keys = _store_pictures(session, storage, authored, now)
         wanted = {
             "name": authored.name,
@@ -63,6 +63,7 @@ def seed_library(session: Session, storage: Storage, files: LibraryFiles, *, now
             for name, value in wanted.items():
                 setattr(row, name, value)
             row.updated_at = now
+            session.add(row)
             changed += 1
     session.flush()
     return changed
@@ -79,7 +80,10 @@ def pose_by_id(session: Session, pose_id: str) -> LibraryPose:
 
 
 def list_poses(session: Session, query: LibraryQuery, page: Page) -> Paged[LibraryPose]:
-    """Return one page of the public poses that fit the query."""
+    """Return one page of the public poses that fit the query. Raises NotFound (category) or BadInput (sort)."""
+    if query.sort not in _ORDERS:
+        message = f"sort is one of {', '.join(_ORDERS)}."
+        raise BadInput(message, [FieldProblem(field="sort", message=message)])
     fitting = _public()
     if query.category is not None:
         fitting = fitting.where(LibraryPose.category_id.in_(_category_ids(session, query.category)))
@@ -174,7 +178,12 @@ def _seed_categories(session: Session, files: LibraryFiles, now: datetime) -> di
         row.icon = authored.icon
         row.color = authored.color
         row.display_order = authored.display_order
+        if session.is_modified(row):
+            row.updated_at = now
         session.flush()
+    for authored in files.categories:  # when all of them have their ids, whatever their order
+        rows[authored.slug].parent_id = rows[authored.parent].id if authored.parent is not None else None
+    session.flush()
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Logs are events with fields, one a line: coloured for a terminal, JSON for everything else. Never prompts or secrets."""
+"""Logs are events with fields, one a line: coloured for a terminal, JSON elsewhere. Never prompts or secrets."""
 
 import logging
 import sys

@@ -28,6 +28,9 @@ from posegen.tables import Generation, IdempotencyKey, LibraryPose, Project, Wor
 from posegen.wording import check_wording
 
 GALLERY = "GALLERY_REFERENCE"
+MOST_POSES = 50
+MOST_VARIATIONS = 6
+LONGEST_KEY = 255
 Number = TypeVar("Number", int, float)
 
 
@@ -78,8 +81,8 @@ def place_order(
             return answered
     drawn_by = profile(profile_name)
     project = owned_project(session, user_id, order.project_id)
-    poses = _poses(session, order.pose_ids)
     _check(order, drawn_by)
+    poses = _poses(session, order.pose_ids)
     generation = _generation(order, project, drawn_by, now)
     session.add(generation)
     session.flush()
@@ -116,6 +119,12 @@ def _check(order: Order, drawn_by: Profile) -> None:
     """Refuse what the profile cannot draw, naming every field at once."""
     problems = []
     size = _size(order, drawn_by)
+    for field, count, highest in (
+        ("selectedPoseIds", len(order.pose_ids), MOST_POSES),
+        ("batchSize", order.variations, MOST_VARIATIONS),
+    ):
+        if not 1 <= count <= highest:
+            problems.append(FieldProblem(field=field, message=f"{field} is 1 to {highest}."))
     if size not in drawn_by.sizes:
         named = ", ".join(f"{width}x{height}" for width, height in drawn_by.sizes)
         problems.append(
@@ -216,6 +225,9 @@ def _given(value: Number | None, default: Number) -> Number:
 
 def _reserve_key(session: Session, user_id: str, key: str, order: Order, now: datetime) -> PlacedOrder | None:
     """Write the key, or wait for the twin that wrote it and return the answer it got."""
+    if not 1 <= len(key) <= LONGEST_KEY:
+        message = f"An Idempotency-Key has 1 to {LONGEST_KEY} characters."
+        raise BadInput(message, [FieldProblem(field="Idempotency-Key", message=message)])
     digest = _digest(asdict(order))
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     reserved = session.execute(

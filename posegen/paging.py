@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 MOST_ROWS = 100
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paged(Generic[T]):
+class Paged(Generic[T_co]):
     """One page of rows, and how many rows there are in all."""
 
-    rows: Sequence[T]
+    rows: Sequence[T_co]
     page: Page
     total: int
 

@@ -6,9 +6,12 @@ Names are the studios' own, upper-case in the environment or in `.env`; each one
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.profiles import PROFILES
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -29,7 +32,7 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(min_length=32, description="Signs logins (HS256); shared with a studio's own backend")
     jwt_expires_in: str = Field("7d", description="How long a login lasts")
     var_dir: Path = Field(Path("var"), description="Where the embedded database, pictures, models and logs live")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under VAR_DIR")
+    database_url: str = Field("", repr=False, description="SQLAlchemy URL; empty: SQLite under VAR_DIR")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis to use; wins over REDIS_HOST")
     redis_host: str = Field("", description="Redis host, if there is no REDIS_URL")
     redis_port: int = Field(6379, ge=1, le=65535, description="Redis port, beside REDIS_HOST")
@@ -60,6 +63,13 @@ class Settings(BaseSettings):
         seconds_of(value)
         return value
 
+    @field_validator("profile")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value and value not in PROFILES:
+            raise ValueError(f"there is no profile {value!r}; choose one of {', '.join(PROFILES)}")
+        return value
+
     @field_validator("public_base_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
@@ -85,7 +95,7 @@ class Settings(BaseSettings):
         """The Redis to use, as a URL. Without any setting: localhost."""
         if self.redis_url.get_secret_value():
             return self.redis_url.get_secret_value()
-        password = self.redis_password.get_secret_value()
+        password = quote(self.redis_password.get_secret_value(), safe="")
         return f"redis://{':' + password + '@' if password else ''}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
 
     @property

@@ -4,14 +4,16 @@ A row is written by its own process only, every few seconds; a row whose heartbe
 whatever its status says.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from posegen.database import database_now
 from posegen.errors import NoProfileKnown
 from posegen.statuses import WorkerStatus
 from posegen.tables import WorkerRow
@@ -20,6 +22,7 @@ HEARTBEAT_EVERY_S = 3.0
 ALIVE_FOR = timedelta(seconds=15)
 """A worker whose heartbeat is older than this is taken for dead."""
 ROWS_KEPT = timedelta(days=1)
+_LEAVING = (WorkerStatus.DRAINING, WorkerStatus.STOPPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +71,9 @@ def live_workers(session: Session, *, now: datetime) -> Sequence[WorkerRow]:
 
 
 def dead_since(session: Session, name: str, *, now: datetime) -> datetime | None:
-    """Return the last heartbeat of a worker that fell silent without saying goodbye; None for any other."""
+    """Return the last heartbeat of a worker that fell silent without saying that it leaves; None for any other."""
     row = session.get(WorkerRow, name, populate_existing=True)
-    if row is None or row.status == WorkerStatus.STOPPED or row.heartbeat_at >= now - ALIVE_FOR:
+    if row is None or row.status in _LEAVING or row.heartbeat_at >= now - ALIVE_FOR:
         return None
     return row.heartbeat_at
 
@@ -85,13 +88,27 @@ def pictures_per_s(session: Session, profile: str, *, now: datetime) -> float | 
     return sum(speeds) or None
 
 
-def service_profile(session: Session, configured: str) -> str:
-    """Return the profile that orders are made for: the configured one, else what the newest worker reported.
+def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime) -> int:
+    """Return how many workers so many pictures could keep busy, at least 1: a ring that nobody hears yet is kept."""
+    rings, left = 0, pictures
+    for worker in live_workers(session, now=now):
+        if worker.profile == profile and left > 0:
+            rings += 1
+            left -= worker.max_batch
+    return max(1, rings)
 
+
+def service_profile(session: Session, configured: str) -> str:
+    """Return the profile that orders are made for: the configured one, else what the workers report.
+
+    Of several profiles the one that most live workers draw; while none is alive, what the last one drew.
     Raises NoProfileKnown when no worker ever reported; an order without a profile could never be drawn.
     """
     if configured:
         return configured
+    alive = Counter(worker.profile for worker in live_workers(session, now=database_now(session)))
+    if alive:
+        return min(alive, key=lambda profile: (-alive[profile], profile))
     newest = session.scalars(select(WorkerRow.profile).order_by(WorkerRow.heartbeat_at.desc()).limit(1)).one_or_none()
     if newest is None:
         raise NoProfileKnown
@@ -99,5 +116,10 @@ def service_profile(session: Session, configured: str) -> str:
 
 
 def prune_workers(session: Session, *, now: datetime) -> None:
-    """Delete rows of processes that have been silent for a day."""
-    session.execute(delete(WorkerRow).where(WorkerRow.heartbeat_at < now - ROWS_KEPT))
+    """Delete rows of processes that have been silent for a day, but the newest: it still says what is drawn here."""
+    newest = select(func.max(WorkerRow.heartbeat_at)).scalar_subquery()
+    session.execute(
+        delete(WorkerRow)
+        .where(WorkerRow.heartbeat_at < now - ROWS_KEPT, WorkerRow.heartbeat_at < newest)
+        .execution_options(synchronize_session=False)
+    )
