@@ -12,8 +12,10 @@ from time import time
 from itsdangerous import BadSignature, URLSafeSerializer
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
+from sqlalchemy.orm import Session
 
 from posegen.errors import NotFound, StorageAway
+from posegen.tables import StoredObject
 
 FILES_PATH = "/api/apps/pose-generator/files"
 _ROUND_S = 3600
@@ -79,6 +81,14 @@ class Links:
         if left <= timedelta(0):
             raise NotFound("file", ["with this link (it has expired)"])
         return key, left
+
+
+def stored_object(session: Session, key: str) -> StoredObject:
+    """Return what SQL knows of a stored file. Raises NotFound."""
+    row = session.get(StoredObject, key)
+    if row is None:
+        raise NotFound("file", [key])
+    return row
 
 
 def _check_key(key: str) -> None:
