@@ -1,0 +1,75 @@
+"""The API as one ASGI app: REST routes, Socket.IO beside them, and the tasks that run as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from api.errors import add_handlers
+from api.guard import Guard
+from api.live import Live
+from api.origins import ANYONE, Origins
+from api.reconciling import keep_reconciled
+from api.routes import accounts, files, generations, library, operations, page, projects
+from api.service import Service, open_service
+from api.sockets import Sockets
+from models.profiles import profile
+from posegen.channel import Channel
+from posegen.settings import Settings
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the app. Nothing is connected before its lifespan starts. Raises UnknownProfile for a wrong PROFILE."""
+    if settings.profile:
+        profile(settings.profile)
+    service = open_service(settings)
+    live = Live(service.database, service.links, Channel(settings.bell_url))
+    origins = Origins(settings.cors_origin)
+    sockets = Sockets(service, live, origins)
+    app = FastAPI(
+        title="Posegen",
+        version=version("posegen"),
+        description="Pictures of an avatar in chosen poses.",
+        lifespan=_lifespan(service, live, sockets),
+    )
+    app.state.service = service
+    add_handlers(app)
+    for routes in (accounts, files, generations, library, operations, page, projects):
+        app.include_router(routes.router)
+    app.add_middleware(Guard)
+    app.add_middleware(
+        CORSMiddleware,  # around the guard, so that a page may read refusals too
+        allow_origins=[ANYONE] if origins.anyone else [],
+        allow_origin_regex=origins.pattern,
+        allow_credentials=not origins.anyone,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Request-Id"],
+    )
+    return sockets.beside(app)
+
+
+def _lifespan(service: Service, live: Live, sockets: Sockets) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def running(_app: FastAPI) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(live.listen(), name="listen"),
+            asyncio.create_task(live.look(), name="look"),
+            asyncio.create_task(
+                keep_reconciled(service.announcer, every_s=service.settings.recover_every_s), name="reconcile"
+            ),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await sockets.close()
+            await asyncio.to_thread(service.close)
+
+    return running

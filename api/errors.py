@@ -1,0 +1,205 @@
+"""What every refusal looks like on the wire, and which HTTP status each error of the domain means.
+
+One form for all: `application/problem+json` (RFC 9457) that also carries what the frontend reads (`message`, and the
+same sentence as `error`). STATUSES names every class of the domain's tree; a test fails for one that is not in it.
+
+    ApiError
+    ├── Unauthenticated      no login, or one that is not good any more
+    ├── Forbidden            logged in, but not allowed
+    └── TooManyRequests      over a rate; says when to come back
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+
+from models.errors import UnknownProfile
+from posegen import errors as domain
+from posegen.errors import FieldProblem
+from posegen.poses import errors as poses
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+TRY_AGAIN_S = 5
+"""What a client is told to wait when a part of the service is away."""
+UNEXPECTED = "Something went wrong on our side; nothing more is known here. Please try again, and name the request id."
+
+
+class ApiError(Exception):
+    """Root of the refusals that only exist on the wire."""
+
+    code = "api_error"
+
+
+class Unauthenticated(ApiError):
+    """There is no login, or it is not good any more."""
+
+    code = "unauthenticated"
+
+    def __init__(self, message: str = "Please log in.") -> None:
+        super().__init__(message)
+
+
+class Forbidden(ApiError):
+    """The login is good, but does not allow this."""
+
+    code = "forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("Only an administrator may do this.")
+
+
+class TooManyRequests(ApiError):
+    """Over the rate; `retry_after_s` is when the next try counts again."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
+        super().__init__(f"That was too often; please try again in {self.retry_after_s} seconds.")
+
+
+STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    domain.PosegenError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.BadInput: HTTPStatus.BAD_REQUEST,
+    domain.NotAvailableYet: HTTPStatus.BAD_REQUEST,
+    domain.WordingRefused: HTTPStatus.BAD_REQUEST,
+    domain.NotFound: HTTPStatus.NOT_FOUND,
+    domain.Conflict: HTTPStatus.CONFLICT,
+    domain.EmailTaken: HTTPStatus.CONFLICT,
+    domain.LoginRefused: HTTPStatus.UNAUTHORIZED,
+    domain.NotEnoughCredits: HTTPStatus.PAYMENT_REQUIRED,
+    domain.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+    domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.DatabaseAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.BellAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.StorageAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.NoProfileKnown: HTTPStatus.SERVICE_UNAVAILABLE,
+    poses.PoseError: HTTPStatus.BAD_REQUEST,
+    poses.PoseRefused: HTTPStatus.BAD_REQUEST,
+    poses.MapSizeRefused: HTTPStatus.BAD_REQUEST,
+    poses.PoseFileRefused: HTTPStatus.INTERNAL_SERVER_ERROR,  # a broken installation, not a broken request
+    poses.SheetRefused: HTTPStatus.BAD_REQUEST,
+    UnknownProfile: HTTPStatus.SERVICE_UNAVAILABLE,  # the operator's PROFILE, or a worker newer than this API
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""The status of every error; exact classes, so that a new one is a decision."""
+
+
+def problem(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    problems: Sequence[FieldProblem] = (),
+    facts: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """Return a refusal in the house's one form."""
+    body: dict[str, Any] = {
+        "type": f"urn:posegen:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": int(status),
+        "detail": message,
+        "code": code,
+        "message": message,
+        "error": message,
+        **(facts or {}),
+    }
+    if problems:
+        body["errors"] = [{"field": one.field, "message": one.message} for one in problems]
+    return JSONResponse(body, status_code=int(status), headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> JSONResponse:
+    """Return the refusal that an error of the domain or of this package stands for."""
+    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    code = str(getattr(error, "code", "error"))
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem(status, "internal_error", UNEXPECTED)
+    problems: Sequence[FieldProblem] = error.problems if isinstance(error, domain.BadInput) else ()
+    if isinstance(error, poses.PoseRefused):
+        problems = [FieldProblem(field=error.field, message=str(error))]
+    return problem(status, code, str(error), problems=problems, facts=_facts(error), headers=_headers(error, status))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every refusal of the app, expected or not, leave in the one form."""
+    for root in (domain.PosegenError, poses.PoseError, UnknownProfile, ApiError):
+        app.add_exception_handler(root, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
+    app.add_exception_handler(HTTPException, _refuse_http)
+
+
+def _facts(error: Exception) -> dict[str, Any]:
+    if isinstance(error, domain.NotEnoughCredits):
+        return {"required": error.required, "balance": error.balance}
+    if isinstance(error, TooManyRequests):
+        return {"retryAfter": error.retry_after_s}
+    if isinstance(error, domain.Unavailable):
+        return {"retryAfter": TRY_AGAIN_S}
+    return {}
+
+
+def _headers(error: Exception, status: HTTPStatus) -> dict[str, str]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after_s)}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(TRY_AGAIN_S)}
+    return {}
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    answer = problem_of(error)
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request.refused", path=request.url.path, error=type(error).__name__, sentence=str(error))
+    return answer
+
+
+async def _refuse_fields(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    problems = [_field_problem(one) for one in error.errors()]
+    message = " ".join(f"{one.field}: {one.message}" for one in problems)
+    return problem(HTTPStatus.BAD_REQUEST, domain.BadInput.code, message, problems=problems)
+
+
+def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
+    """Name the field as the client sent it: `selectedPoseIds[2]`, `limit`, `body`."""
+    where, *path = error["loc"]
+    if error["type"] == "json_invalid":
+        return FieldProblem(field="body", message=f"This is not JSON ({error['ctx']['error']} at character {path[0]}).")
+    if not path:
+        return FieldProblem(field=str(where), message="Send a JSON object, with Content-Type: application/json.")
+    first = str(path[0]).title() if where == "header" else to_camel(str(path[0]))
+    field = first + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    return FieldProblem(field=field, message=f"{error['msg']}.")
+
+
+async def _refuse_http(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    code = status.name.lower()
+    sentence = _SENTENCES.get(status) or (error.detail if isinstance(error.detail, str) else status.phrase)
+    return problem(status, code, sentence, headers=error.headers)
+
+
+_SENTENCES = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method.",
+    HTTPStatus.BAD_REQUEST: "The body could not be read; send JSON in UTF-8.",
+}

@@ -1,0 +1,88 @@
+"""The outermost layer of every HTTP request: an id for it, a limit on its body, and an end for whatever escapes.
+
+An unexpected error is logged with the request's id and answered with that id and nothing else. It is a plain ASGI
+layer, because a body must be counted while it arrives and an answer that has begun cannot be replaced.
+"""
+
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import UNEXPECTED, problem
+from posegen.identifiers import new_id
+
+log = structlog.get_logger()
+
+MOST_BODY_BYTES = 1024 * 1024
+"""A JSON body of an order with 50 inline poses of several people is well below this."""
+_TOO_LARGE = f"The body is larger than {MOST_BODY_BYTES // 1024} KiB."
+
+
+class Guard:
+    """Wraps the whole app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; never raises for HTTP."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await _Request(scope, receive, send).run(self.app)
+
+
+class _Request:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.request_id = new_id()
+        self.started = False
+        self.received_bytes = 0
+
+    async def run(self, app: ASGIApp) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            await refusal(self.scope, self._receive, self.send)
+            return
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception as error:
+            log.exception("request.failed", path=self.scope["path"], request_id=self.request_id)
+            if self.started:
+                raise  # half an answer cannot be mended; the server closes the connection
+            answer = problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", UNEXPECTED, facts={"requestId": self.request_id}
+            )
+            del error
+            await answer(self.scope, self._receive, self.send)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received_bytes += len(message.get("body", b""))
+        if self.received_bytes > MOST_BODY_BYTES:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.request_id
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+        await self._send(message)
+
+    def _refusal(self) -> ASGIApp | None:
+        length = Headers(scope=self.scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > MOST_BODY_BYTES:
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_entity_too_large", _TOO_LARGE)
+        if "\0" in self.scope["path"]:
+            return problem(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address.")
+        if b"%00" in self.scope["query_string"] or b"\0" in self.scope["query_string"]:
+            # PostgreSQL keeps no NUL in a text, so no value with one can ever match.
+            return problem(HTTPStatus.BAD_REQUEST, "bad_input", "The address holds a NUL character; leave it out.")
+        return None

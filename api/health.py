@@ -1,0 +1,101 @@
+"""How the service is, as an operator's monitor and the frontend ask it: never an error, always an answer.
+
+Without the database nothing works (unhealthy, 503). Without Redis or without a worker orders are taken and wait
+(degraded): that is no reason for a load balancer to take the API out.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any
+
+from api.service import Service
+from api.wire.base import iso
+from posegen.database import database_now
+from posegen.errors import BellAway, DatabaseAway
+from posegen.statuses import WorkerStatus
+from posegen.tables import WorkerRow
+from posegen.workforce import live_workers
+
+APP = "pose-generator"
+
+
+class Health(StrEnum):
+    """The sum of it."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+def health_of(service: Service) -> dict[str, Any]:
+    """Return the answer of `GET /health`."""
+    database, workers = _database(service)
+    redis, queue = _redis(service)
+    ready = [worker for worker in workers if worker["status"] == WorkerStatus.READY]
+    if database["status"] != Health.HEALTHY:
+        status = Health.UNHEALTHY
+    elif redis["status"] != Health.HEALTHY or not ready:
+        status = Health.DEGRADED
+    else:
+        status = Health.HEALTHY
+    return {
+        "status": status,
+        "timestamp": iso(datetime.now(UTC)),
+        "app": APP,
+        "version": version("posegen"),
+        "checks": {"database": database, "redis": redis, "queue": queue, "controlNet": _drawing(workers, ready)},
+        "workers": workers,
+    }
+
+
+def _database(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        with service.database.reading() as session:
+            workers = [_told(row) for row in live_workers(session, now=database_now(session))]
+    except DatabaseAway as error:
+        return {"status": Health.UNHEALTHY, "message": str(error)}, []
+    return {"status": Health.HEALTHY, "dialect": service.database.dialect}, workers
+
+
+def _redis(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the checks of Redis and of the queue in it."""
+    try:
+        service.bell.ping()
+        counts = service.bell.counts()
+    except BellAway as error:
+        away = {"status": Health.UNHEALTHY, "message": str(error)}
+        return away, {"status": Health.UNHEALTHY, "counts": None}
+    told = {
+        "waiting": counts.waiting,
+        "active": counts.active,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "delayed": counts.delayed,
+    }
+    return {"status": Health.HEALTHY}, {"status": Health.HEALTHY, "counts": told}
+
+
+def _drawing(workers: list[dict[str, Any]], ready: list[dict[str, Any]]) -> dict[str, Any]:
+    if ready:
+        return {"status": Health.HEALTHY, "profiles": sorted({worker["profile"] for worker in ready})}
+    message = "A worker is starting." if workers else "No worker is running; start one with python -m gpu_worker."
+    return {"status": Health.DEGRADED, "profiles": [], "message": message}
+
+
+def _told(row: WorkerRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "device": row.device,
+        "deviceName": row.device_name,
+        "profile": row.profile,
+        "status": row.status,
+        "maxBatch": row.max_batch,
+        "rowsActive": row.rows_active,
+        "stepsPerSecond": row.steps_per_s,
+        "picturesPerSecond": row.pictures_per_s,
+        "busyShare": row.busy_share,
+        "memoryBytes": row.memory_bytes,
+        "startedAt": iso(row.started_at),
+        "heartbeatAt": iso(row.heartbeat_at),
+    }

@@ -1,0 +1,27 @@
+"""Taking an order at the door: the rate, one transaction, and only then the bell.
+
+The answer is made after the commit, so a 202 is never said of an order that was not kept.
+"""
+
+from api.access import Caller
+from api.service import Service
+from posegen.database import database_now
+from posegen.orders import Order, PlacedOrder, place_order
+from posegen.workforce import service_profile, useful_rings
+
+
+def take_order(service: Service, caller: Caller, order: Order, *, idempotency_key: str | None) -> PlacedOrder:
+    """Place the order and ring for it. Raises what place_order raises, TooManyRequests and DatabaseAway.
+
+    Redis away is no error: the order is kept, and rung for when Redis returns.
+    """
+    service.rates.count_order(caller.id)
+    with service.announcer.writing() as session:
+        now = database_now(session)
+        profile_name = service_profile(session, service.settings.profile)
+        placed = place_order(
+            session, caller.id, order, profile_name=profile_name, idempotency_key=idempotency_key, now=now
+        )
+        rings = useful_rings(session, profile_name, placed.total_pictures, now=now)
+    service.announcer.ring(placed.generation_id, times=rings)
+    return placed

@@ -1,0 +1,66 @@
+"""Logging in, and how many credits are left."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+
+from api.access import CurrentUser
+from api.service import Parts, Service
+from api.wire.accounts import (
+    Balance,
+    BalanceTold,
+    LoginBody,
+    LoginTold,
+    ProfileTold,
+    RegisterBody,
+    UserAndToken,
+    UserTold,
+)
+from posegen import accounts, ledger
+from posegen.database import database_now
+from posegen.tables import User
+
+router = APIRouter(prefix="/api", tags=["accounts"])
+
+
+@router.post("/auth/register", status_code=HTTPStatus.CREATED)
+def register(body: RegisterBody, request: Request, service: Parts) -> LoginTold:
+    """Create an account with no credits, and log in."""
+    service.rates.count_registration(_address(request))
+    with service.database.writing() as session:
+        user = accounts.register(
+            session, email=body.email, password=body.password, name=body.name, now=database_now(session)
+        )
+    return LoginTold(data=_login(service, user))
+
+
+@router.post("/auth/login")
+def log_in(body: LoginBody, request: Request, service: Parts) -> LoginTold:
+    """Log in."""
+    service.rates.count_login(_address(request), body.email)
+    with service.database.writing() as session:
+        user = accounts.log_in(session, email=body.email, password=body.password, now=database_now(session))
+    return LoginTold(data=_login(service, user))
+
+
+@router.get("/auth/profile")
+def profile(caller: CurrentUser, service: Parts) -> ProfileTold:
+    """Tell who is logged in, with a fresh token."""
+    with service.database.reading() as session:
+        told = _login(service, accounts.user_by_id(session, caller.id))
+    return ProfileTold(data=told, user=told.user, token=told.token)
+
+
+@router.get("/credits/balance")
+def balance(caller: CurrentUser, service: Parts) -> BalanceTold:
+    """Tell how many credits are left."""
+    with service.database.reading() as session:
+        return BalanceTold(data=Balance(balance=ledger.balance_of(session, caller.id)))
+
+
+def _login(service: Service, user: User) -> UserAndToken:
+    return UserAndToken(user=UserTold.of(user), token=service.tokens.issue(user.id, user.email))
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"

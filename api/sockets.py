@@ -1,0 +1,139 @@
+"""The Socket.IO side: who may open a socket, and how a message gets into one.
+
+One server answers at two paths, since older clients use their own. The connection is authorised by the token in `auth`
+(never in the address), and by the page's Origin, by the same rule as CORS.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import socketio
+import structlog
+from socketio.exceptions import ConnectionRefusedError as Refused
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.access import Caller, caller_of
+from api.errors import Unauthenticated
+from api.live import Live
+from api.origins import Origins
+from api.service import Service
+from api.wire.base import iso
+from posegen.errors import DatabaseAway
+
+log = structlog.get_logger()
+
+NAMESPACE = "/pose-generator"
+PATHS = ("/socket.io/", "/pose-generator-ws/")
+MOST_PACKET_BYTES = 64 * 1024
+"""Clients only send a login and pings."""
+WINDOW_PACKETS = 64
+"""So many packets may wait for a client to read; the rest stays in SQL."""
+_OPEN_WITHIN_S = 10.0
+
+
+class Sockets:
+    """The Socket.IO server of one process."""
+
+    def __init__(self, service: Service, live: Live, origins: Origins) -> None:
+        self._service = service
+        self._live = live
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.server = socketio.AsyncServer(
+            async_mode="asgi",
+            cors_allowed_origins=origins.allows_socket,
+            cors_credentials=not origins.anyone,
+            max_http_buffer_size=MOST_PACKET_BYTES,
+            async_handlers=False,  # a client's packets are handled one by one, so a flood of them waits in its own line
+        )
+        self.server.on("connect", self._connect, namespace=NAMESPACE)
+        self.server.on("disconnect", self._disconnect, namespace=NAMESPACE)
+        self.server.on("ping", self._ping, namespace=NAMESPACE)
+
+    def beside(self, app: ASGIApp) -> ASGIApp:
+        """Return an app that serves sockets at PATHS and everything else by `app`."""
+
+        async def both(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] in {"http", "websocket"} and f"{scope['path'].rstrip('/')}/".startswith(PATHS):
+                await self.server.handle_request(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return both
+
+    async def close(self) -> None:
+        """Stop telling, and the server's own tasks."""
+        for task in self._tasks.values():
+            task.cancel()
+        await self.server.shutdown()
+
+    async def _connect(self, sid: str, _environ: Mapping[str, Any], auth: object) -> None:
+        login = auth if isinstance(auth, dict) else {}
+        caller = await self._caller(login.get("token"))
+        await self.server.enter_room(sid, f"user-{caller.id}", namespace=NAMESPACE)
+        outlet = _Outlet(self.server, sid)
+        telling = self._live.follow(caller.id, outlet, _number(login.get("lastEventId")))
+        task = self._tasks[sid] = asyncio.create_task(telling)
+        task.add_done_callback(lambda _done: self._tasks.pop(sid, None))
+
+    async def _caller(self, token: object) -> Caller:
+        """Return who is connecting. Raises Refused, which the client sees as `connect_error`."""
+        if not isinstance(token, str) or not token:
+            raise Refused("Please log in: send auth: {token}.")
+        try:
+            return await asyncio.to_thread(caller_of, self._service, token)
+        except (Unauthenticated, DatabaseAway) as error:
+            raise Refused(str(error)) from error
+        except Exception as error:
+            log.exception("socket.connect_failed")
+            raise Refused("Something went wrong on our side; please try again.") from error
+
+    async def _disconnect(self, sid: str, _reason: str) -> None:
+        task = self._tasks.get(sid)
+        if task is not None:
+            task.cancel()
+
+    async def _ping(self, sid: str, *_ignored: object) -> None:
+        outlet = _Outlet(self.server, sid)
+        if outlet.has_room():  # who pings without reading is not answered
+            await outlet.emit("pong", {"timestamp": iso(datetime.now(UTC))})
+
+
+class _Outlet:
+    """One client's socket; see api.live.Outlet."""
+
+    def __init__(self, server: Any, sid: str) -> None:
+        self._server = server
+        self._sid = sid
+
+    async def opened(self) -> None:
+        """Return once the client was told that it is connected. Raises TimeoutError when it went away before."""
+        async with asyncio.timeout(_OPEN_WITHIN_S):
+            while not self._server.manager.is_connected(self._sid, NAMESPACE):
+                await asyncio.sleep(0)
+
+    async def emit(self, event: str, message: dict[str, Any]) -> None:
+        """Queue a message for the client; nothing happens when it is gone."""
+        await self._server.emit(event, message, to=self._sid, namespace=NAMESPACE)
+
+    def has_room(self) -> bool:
+        """Tell whether fewer than WINDOW_PACKETS wait to be read."""
+        engine_sid = self._server.manager.eio_sid_from_sid(self._sid, NAMESPACE)
+        socket = self._server.eio.sockets.get(engine_sid)
+        return socket is None or socket.queue.qsize() < WINDOW_PACKETS
+
+    async def close(self) -> None:
+        """Send the client away."""
+        await self._server.disconnect(self._sid, namespace=NAMESPACE)
+
+
+def _number(value: object) -> int | None:
+    """Read `lastEventId`: a number, or its digits; None when the client has seen nothing. -1 (never) for rubbish."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 18:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return -1

@@ -1,0 +1,116 @@
+"""An order on the wire: the body of `POST /generate`, and the answer that it was taken.
+
+The ranges are the contract's. What only the profile knows (sizes, steps, strengths) is checked by the domain, which
+names the same fields. Fields of features that are not built are read too, so that asking for one is told, not ignored.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole
+from posegen.errors import NotAvailableYet
+from posegen.orders import GALLERY, Order, PlacedOrder
+
+TEXT = "TEXT_DESCRIPTION"
+DEFAULT_VARIATIONS = 4
+MOST_POSES = 50
+
+
+class GenerateBody(Asked):
+    """What a customer orders."""
+
+    generation_type: Literal["GALLERY_REFERENCE", "TEXT_DESCRIPTION"]
+    project_id: Identifier
+    selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
+        default=None, validate_default=True
+    )
+    batch_size: Annotated[Whole, Field(ge=1, le=6)] | None = None
+    text_prompt: Annotated[Text, Field(max_length=500)] | None = Field(default=None, validate_default=True)
+    variation_count: Annotated[Whole, Field(ge=1, le=10)] | None = None
+    use_background_changer: Switch | None = None
+    export_formats: list[Text] | None = None
+    output_formats: list[Text] | None = None
+    avatar_id: Identifier | None = None
+    width: Whole | None = None
+    height: Whole | None = None
+    seed: Whole | None = None
+    steps: Whole | None = None
+    guidance: Real | None = None
+    control_strength: Real | None = None
+    loras: list[Any] | None = None
+    poses: list[Any] | None = None
+    allow_poseless: Switch | None = None
+
+    @field_validator("selected_pose_ids")
+    @classmethod
+    def _needed_in_gallery_mode(cls, value: list[str] | None, given: ValidationInfo) -> list[str] | None:
+        if given.data.get("generation_type") == GALLERY and not value:
+            raise PydanticCustomError("poses_missing", "Choose 1 to {most} poses", {"most": MOST_POSES})
+        return value
+
+    @field_validator("text_prompt")
+    @classmethod
+    def _long_enough(cls, value: str | None, given: ValidationInfo) -> str | None:
+        words = value.strip() if value else ""
+        if words and len(words) < 10:
+            raise PydanticCustomError("prompt_short", "Describe it in 10 to 500 characters")
+        if not words and given.data.get("generation_type") == TEXT:
+            raise PydanticCustomError("prompt_missing", "Describe the pictures in 10 to 500 characters")
+        return words or None
+
+    def check_available(self) -> None:
+        """Raise NotAvailableYet for what is on the wire but not built; nothing may be charged for it."""
+        for asked, feature, field in (
+            (self.generation_type == TEXT, "Ordering by text alone", "generationType"),
+            (self.use_background_changer, "The background changer", "useBackgroundChanger"),
+            (self.export_formats, "Exporting", "exportFormats"),
+            (self.output_formats, "Exporting", "outputFormats"),
+            (self.avatar_id, "The avatar creator", "avatarId"),
+            (self.loras, "Drawing with LoRAs", "loras"),
+            (self.poses, "Ordering with own key-points", "poses"),
+        ):
+            if asked:
+                raise NotAvailableYet(feature, field)
+
+    def order(self) -> Order:
+        """Return the order this body asks for. Raises NotAvailableYet."""
+        self.check_available()
+        return Order(
+            project_id=self.project_id,
+            pose_ids=tuple(self.selected_pose_ids or ()),
+            variations=self.batch_size or DEFAULT_VARIATIONS,
+            words=self.text_prompt,
+            width_px=self.width,
+            height_px=self.height,
+            seed=self.seed,
+            steps=self.steps,
+            guidance=self.guidance,
+            control_scale=self.control_strength,
+            allow_poseless=bool(self.allow_poseless),
+        )
+
+
+class OrderTold(Told):
+    """The answer to an accepted order. `status` is what old clients wait for before they open their live channel."""
+
+    success: bool = True
+    generation_id: str
+    status: str = "processing"
+    total_poses_expected: int
+    credit_charged: int
+    estimated_completion_time: int | None
+    message: str
+
+    @classmethod
+    def of(cls, placed: PlacedOrder) -> "OrderTold":
+        """Describe an accepted order."""
+        pictures = "1 picture" if placed.total_pictures == 1 else f"{placed.total_pictures} pictures"
+        return cls(
+            generation_id=placed.generation_id,
+            total_poses_expected=placed.total_pictures,
+            credit_charged=placed.credits_charged,
+            estimated_completion_time=placed.estimated_s,
+            message=f"{pictures} ordered for {placed.credits_charged} credits.",
+        )
