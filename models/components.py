@@ -33,6 +33,11 @@ class FluxComponents:
         """Every network, in the order they are used."""
         return self.text_encoder, self.text_encoder_2, self.controlnet, self.transformer, self.vae
 
+    def free(self) -> None:
+        """Give the weights' memory back; the networks cannot be run any more."""
+        for network in self.networks():
+            network.to("meta")
+
 
 class Precision:
     """Switches all networks between their own dtypes and the precise one, exactly and reversibly.

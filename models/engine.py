@@ -46,4 +46,7 @@ class Engine(Protocol):
         """Run everything once at the default size, so the first picture is not slower than the others."""
 
     def close(self) -> None:
-        """Give up every live sample without outcome and free the device. Later submits raise EngineClosed."""
+        """Give up every live sample without outcome and free the device. Later submits raise EngineClosed.
+
+        Closing again does nothing.
+        """

@@ -75,7 +75,7 @@ class InflightEngine(SteppedEngine):
         self._words: Recent[Words] = Recent(CACHED_PROMPTS)
         self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
         # The stacked conditions of the last forward, for as long as its rows stay the same.
-        self._stacked: tuple[list[Sample], int, Conditions] | None = None
+        self._stacked: tuple[list[RowTensors], int, Conditions] | None = None
 
     def encode(self, samples: Sequence[Sample]) -> None:
         """Encode prompts and pose maps, each once, and draw the noise."""
@@ -132,19 +132,19 @@ class InflightEngine(SteppedEngine):
 
     def _conditions(self, ordered: list[Sample]) -> Conditions:
         following = sum(row.wants_control() for row in ordered)
-        if self._stacked is not None:
-            samples, controlled, conditions = self._stacked
-            if controlled == following and list(map(id, samples)) == list(map(id, ordered)):
-                return conditions
+        # By the tensors, not the samples: a sample that starts over is the same one with other tensors.
         tensors: list[RowTensors] = [row.tensors for row in ordered]
+        if self._stacked is not None:
+            stacked, controlled, conditions = self._stacked
+            if controlled == following and list(map(id, stacked)) == list(map(id, tensors)):
+                return conditions
+        controls = [row.control for row in tensors[:following] if row.control is not None]
         conditions = Conditions(
             embeds=torch.stack([row.words.embeds for row in tensors]),
             pooled=torch.stack([row.words.pooled for row in tensors]),
-            control=torch.stack([row.control for row in tensors[:following] if row.control is not None])
-            if following
-            else None,
+            control=torch.stack(controls) if controls else None,
         )
-        self._stacked = (ordered, following, conditions)
+        self._stacked = (tensors, following, conditions)
         return conditions
 
     def decode(self, samples: Sequence[Sample]) -> Sequence[NDArray[np.float32]]:
@@ -184,7 +184,7 @@ class InflightEngine(SteppedEngine):
         self._stacked = None
         self._words.clear()
         self._controls.clear()
-        del self.runner
+        self.runner.parts.free()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
