@@ -37,13 +37,22 @@ class Finisher:
     """The pool. `take` is called by the engine's thread and returns at once."""
 
     def __init__(
-        self, announcer: Announcer, storage: Storage, desk: Desk, *, worker: str, profile: Profile, threads: int = 4
+        self,
+        announcer: Announcer,
+        storage: Storage,
+        desk: Desk,
+        *,
+        worker: str,
+        profile: Profile,
+        threads: int = 4,
+        store_s: float = STORE_S,
     ) -> None:
         self._announcer = announcer
         self._storage = storage
         self._desk = desk
         self._worker = worker
         self._profile = profile
+        self._store_s = store_s
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="finish")
 
     def take(self, outcome: Outcome) -> None:
@@ -129,7 +138,9 @@ class Finisher:
     def _store(self, files: Iterable[tuple[StoredFile, bytes]]) -> bool:
         try:
             for file, content in files:
-                for attempt in stamina.retry_context(on=StorageAway, attempts=None, timeout=STORE_S, wait_max=5.0):
+                for attempt in stamina.retry_context(
+                    on=StorageAway, attempts=None, timeout=self._store_s, wait_max=5.0
+                ):
                     with attempt:
                         self._storage.put(file.key, content)
         except StorageAway:

@@ -1,0 +1,100 @@
+"""A worker's parts put together in this process, around the torch-free engine: real SQL, real Redis, real files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.house import House
+
+from gpu_worker.desk import Desk
+from gpu_worker.engine_thread import EngineThread
+from gpu_worker.finisher import Finisher
+from gpu_worker.hands import Hands
+from gpu_worker.keeper import Keeper
+from gpu_worker.meter import Meter
+from models.fake import FakeEngine
+from models.profiles import TINY
+from posegen.announcing import Announcer
+from posegen.bell import Bell
+from posegen.database import Database
+from posegen.leases import Claimant
+from posegen.statuses import WorkerStatus
+from posegen.storage import Links, Storage
+from posegen.workforce import WorkerReport
+
+
+@dataclass
+class Bench:
+    """Everything a worker process has, but for the process."""
+
+    house: House
+    announcer: Announcer
+    storage: Storage
+    storage_dir: Path
+    desk: Desk
+    meter: Meter
+    engine: FakeEngine
+    finisher: Finisher
+    thread: EngineThread
+    hands: Hands
+    keeper: Keeper
+
+    def stored(self) -> list[str]:
+        """The files of generations that are in the store."""
+        return sorted(str(file.relative_to(self.storage_dir)) for file in self.storage_dir.rglob("*") if file.is_file())
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def bell(redis_url: str) -> Iterator[Bell]:
+    made = Bell(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bench(database: Database, bell: Bell, tmp_path: Path) -> Iterator[Bench]:
+    """A bench whose engine takes 5 ms a step; its thread is not started yet."""
+    house = House(database)
+    house.customer("ann")
+    house.customer("bob")
+    announcer = Announcer(database, bell, Links("s" * 40, life_s=3600))
+    storage_dir = tmp_path / "storage"
+    storage = Storage(storage_dir)
+    desk = Desk()
+    meter = Meter()
+    engine = FakeEngine(TINY, 4, 0.005)
+    finisher = Finisher(announcer, storage, desk, worker="w1", profile=TINY, store_s=0.5)
+    thread = EngineThread(engine, desk, meter, finisher.take)
+    hands = Hands(announcer, Claimant(worker="w1", profile="tiny", lease_s=20), desk, thread, finisher)
+
+    def state() -> WorkerReport:
+        return WorkerReport(
+            name="w1",
+            host="here",
+            pid=1,
+            device="fake",
+            device_name=None,
+            profile="tiny",
+            status=WorkerStatus.READY,
+            max_batch=4,
+            pictures_per_s=meter.pictures_per_s(),
+        )
+
+    keeper = Keeper(database, state, lease_s=20)
+    yield Bench(house, announcer, storage, storage_dir, desk, meter, engine, finisher, thread, hands, keeper)
+    hands.begin_drain()
+    thread.stop()
+    if thread.is_alive():
+        thread.join(10)
+    finisher.close()
+    keeper.end()
+    if keeper.is_alive():
+        keeper.join(10)

@@ -1,0 +1,90 @@
+"""What is on the desk decides whose lease is renewed."""
+
+from dataclasses import replace
+
+import pytest
+
+from gpu_worker.desk import Desk, Stage
+from posegen.leases import Claim
+
+CLAIM = Claim(
+    item_id="i1",
+    attempt=1,
+    kind="pose",
+    generation_id="g1",
+    user_id="ann",
+    variation_key="p-v0",
+    pose_id="p",
+    people=None,
+    prompt="a person",
+    seed=1,
+    redraw=0,
+    width_px=128,
+    height_px=128,
+    steps=4,
+    guidance=3.5,
+    control_scale=0.9,
+    control_end=0.8,
+    alone=False,
+)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(clock: Clock) -> Desk:
+    return Desk(clock)
+
+
+def test_the_same_picture_drawn_again_has_another_key(desk: Desk) -> None:
+    assert desk.take(CLAIM) != desk.take(replace(CLAIM, attempt=2))
+
+
+def test_a_picture_in_a_hanging_engine_is_not_renewed(desk: Desk) -> None:
+    desk.take(CLAIM)
+
+    assert [held.claim for held in desk.renewable(engine_is_well=True)] == [CLAIM]
+    assert desk.renewable(engine_is_well=False) == []
+
+
+def test_a_picture_being_finished_is_renewed_until_its_deadline(desk: Desk, clock: Clock) -> None:
+    key = desk.take(CLAIM)
+    desk.begin_finish(key, within_s=10)
+
+    clock.now = 9.9
+    assert len(desk.renewable(engine_is_well=False)) == 1
+    clock.now = 10.1
+    assert desk.renewable(engine_is_well=False) == []
+
+
+def test_a_dropped_claim_is_not_finished(desk: Desk) -> None:
+    key = desk.take(CLAIM)
+    desk.drop(key)
+
+    assert desk.begin_finish(key, within_s=10) is None
+
+
+def test_a_suspect_is_seen_while_it_is_in_the_engine_only(desk: Desk) -> None:
+    key = desk.take(replace(CLAIM, alone=True))
+    assert desk.holds_suspect()
+
+    desk.begin_finish(key, within_s=10)
+    assert not desk.holds_suspect()
+    assert len(desk.held(Stage.FINISH)) == 1
+
+
+def test_waiting_ends_at_once_for_a_change_that_was_not_seen(desk: Desk) -> None:
+    seen = desk.changes
+    desk.notify()
+
+    desk.wait(60, seen=seen)
