@@ -25,6 +25,7 @@ from models.errors import UnknownProfile
 from posegen import errors as domain
 from posegen.errors import FieldProblem
 from posegen.poses import errors as poses
+from posegen.private_redis import RedisNotStarted, RedisServerMissing
 
 log = structlog.get_logger()
 
@@ -84,6 +85,8 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.BellAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.StorageAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.NoProfileKnown: HTTPStatus.SERVICE_UNAVAILABLE,
+    RedisServerMissing: HTTPStatus.SERVICE_UNAVAILABLE,
+    RedisNotStarted: HTTPStatus.SERVICE_UNAVAILABLE,
     poses.PoseError: HTTPStatus.BAD_REQUEST,
     poses.PoseRefused: HTTPStatus.BAD_REQUEST,
     poses.MapSizeRefused: HTTPStatus.BAD_REQUEST,
