@@ -44,7 +44,7 @@ install_system_packages() {
 }
 
 make_venv() {
-  if [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
+  if [ -x "$VENV/bin/python" ] && [ -d "$(echo "$VENV"/lib/python*/site-packages/pip)" ]; then return; fi
   local python version
   python="$(find_python)" || fail "Posegen needs Python 3.11 or newer. On Debian 12+ or Ubuntu 24.04+:
   sudo apt-get update && sudo apt-get install -y python3 python3-venv"
@@ -103,6 +103,7 @@ what was downloaded is kept. The whole log is var/log/install.log"
 }
 
 require_redis() {
+  if command -v redis-server >/dev/null 2>&1; then return; fi
   if "$VENV/bin/python" -c 'from posegen.private_redis import find_redis_server as f; f()' 2>/dev/null; then return; fi
   install_system_packages "There is no redis-server on this machine" redis-server
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from posegen import accounts, ledger, migrating
+from posegen import accounts, ledger
 from posegen.database import Database, database_now
 from posegen.errors import LoginRefused, NotFound
 from posegen.library import seed_library
@@ -59,9 +59,8 @@ def read_settings() -> Settings:
         raise SettingsRefused("; ".join(problems)) from error
 
 
-def prepare_database(database: Database, storage: Storage) -> tuple[int, int]:
-    """Migrate, seed the library, and return how many poses and categories it has."""
-    migrating.migrate(database)
+def prepare_library(database: Database, storage: Storage) -> tuple[int, int]:
+    """Seed the library, and return how many poses and categories come with the product."""
     files = read_library()
     with database.writing() as session:
         seed_library(session, storage, files, now=database_now(session))

@@ -49,11 +49,13 @@ def _run(service: Service, wishes: argparse.Namespace) -> int:
     with _explained("Redis", "Set REDIS_URL to a Redis that runs, or install one: sudo apt-get install redis-server"):
         service.start_redis()
     with _explained("Database", "Check DATABASE_URL and that the folder var/ can be written."):
-        login = service.prepare()
-    with _explained("API", "Check that HOST is an address of this machine."):
-        service.start_api(wishes.port or service.settings.port)
+        service.migrate()
     with _explained("Workers", "Check that this machine has free memory and processes."):
         service.start_workers()
+    with _explained("API", "Check that HOST is an address of this machine."):
+        service.start_api(wishes.port or service.settings.port)
+    with _explained("Library", "Check that the folder var/ can be written."):
+        login = service.prepare()  # while the others load
     service.wait_until_healthy()
     told("Ready", f"after {time.monotonic() - began:.1f} s")
     code = 0

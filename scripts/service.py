@@ -17,9 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cards import visible_cards
-from preparing import DemoLogin, prepare_database, prepare_demo_user
+from preparing import DemoLogin, prepare_demo_user, prepare_library
 from supervisor import CANNOT_START, Part, Program, Rank, Supervisor
 
+from posegen import migrating
 from posegen.child_processes import start_child, stop_child
 from posegen.database import Database
 from posegen.ports import free_port
@@ -35,6 +36,7 @@ WORKER_STOPS_WITHIN_S = 40.0
 API_STOPS_WITHIN_S = 10.0
 _POLL_S = 0.1
 _STILL_WAITING_EVERY_S = 20.0
+_SECOND_WISH_AFTER_S = 0.5
 
 
 class StepFailed(Exception):
@@ -52,24 +54,33 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """SIGINT, SIGTERM and SIGHUP, counted: the first asks to stop, the second to hurry."""
+    """SIGINT, SIGTERM and SIGHUP: the first asks to stop, another one some time later to hurry.
+
+    One wish may arrive twice (`timeout` and terminals signal a process and then its group), so the second one counts
+    only after `_SECOND_WISH_AFTER_S`.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self._asked_at: float | None = None
+        self._hurry = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup wants us to live on
                 signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
-        self.count += 1
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at > _SECOND_WISH_AFTER_S:
+            self._hurry = True
 
     def asked(self) -> bool:
         """Tell whether to stop."""
-        return self.count > 0
+        return self._asked_at is not None
 
     def hurried(self) -> bool:
         """Tell whether to stop at once."""
-        return self.count > 1
+        return self._hurry
 
 
 class RedisPart:
@@ -132,12 +143,20 @@ class Service:
         self.environment["REDIS_URL"] = redis.url
         told("Redis", f"private, 127.0.0.1:{redis.port}")
 
-    def prepare(self) -> DemoLogin:
-        """Bring database, library and demo user to where they should be."""
+    def migrate(self) -> None:
+        """Bring the database to the newest tables."""
         database = Database(self.settings.sql_url)
         try:
-            poses, categories = prepare_database(database, Storage(self.settings.storage_dir))
-            told("Database", database.url.render_as_string(hide_password=True))
+            migrating.migrate(database)
+        finally:
+            database.close()
+        told("Database", database.url.render_as_string(hide_password=True))
+
+    def prepare(self) -> DemoLogin:
+        """Bring library and demo user to where they should be."""
+        database = Database(self.settings.sql_url)
+        try:
+            poses, categories = prepare_library(database, Storage(self.settings.storage_dir))
             told("Library", f"{poses} poses in {categories} categories")
             login, balance = prepare_demo_user(database, self.var / "demo-login.json")
             told("Demo user", f"{login.email}, {balance} credits")

@@ -28,6 +28,7 @@ class Clone:
         (folder / "constraints.txt").write_text("torch==1\n")
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
+        (folder / ".venv" / "lib" / "python3.11" / "site-packages" / "pip").mkdir(parents=True)
         python.write_text(PRETENDED_PYTHON)
         python.chmod(0o755)
 

@@ -1,8 +1,6 @@
 """The one command: from an empty folder to four pictures and back to silence, with the real processes."""
 
-import json
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -60,23 +58,21 @@ def test_secrets_are_for_the_owner_only(home: Path) -> None:
     assert [file.stat().st_mode & 0o077 for file in secrets] == [0, 0, 0]
 
 
-def test_a_second_start_serves_within_15_s_and_ctrl_c_ends_it_all(home: Path) -> None:
-    before = json.loads((home / "var" / "demo-login.json").read_text())
+def test_a_second_start_uses_what_is_there_and_ctrl_c_ends_it_all(home: Path) -> None:
+    before = _kept(home)
     with nothing_left_behind(), start(home, "--no-order", log="second") as process:
         process.wait_for_log("Ctrl-C stops everything", timeout_s=60)
         process.send(signal.SIGINT)
         exit_code = process.wait(timeout_s=60)
 
-    ready_after = re.search(r"Ready +after ([\d.]+) s", process.log)
     assert exit_code == 0, process.log
-    assert ready_after, process.log
-    assert float(ready_after[1]) < 15
-    assert json.loads((home / "var" / "demo-login.json").read_text()) == before
+    assert "killed" not in process.log
+    assert _kept(home) == before
 
 
 def test_a_killed_start_leaves_no_process_behind(home: Path) -> None:
     with nothing_left_behind(), start(home, "--no-order", log="killed") as process:
-        process.wait_for_log("Workers", timeout_s=60)
+        process.wait_for_log("Demo user", timeout_s=60)
         process.kill()
 
 
@@ -121,6 +117,10 @@ def test_an_address_that_this_machine_does_not_have_is_named(tmp_path: Path) -> 
 
 def test_it_needs_no_home_and_writes_only_into_its_folder(home: Path) -> None:
     assert sorted(file.name for file in home.iterdir() if not file.name.endswith(".out")) == [".env", "var"]
+
+
+def _kept(home: Path) -> list[str]:
+    return [(home / name).read_text() for name in (".env", "var/demo-login.json", "var/demo-token", "var/redis/port")]
 
 
 def _children_named(process: RealProcess, word: str) -> list[int]:
