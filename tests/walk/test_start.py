@@ -44,6 +44,13 @@ def test_the_first_order_leaves_four_pictures_and_a_contact_sheet(home: Path) ->
     assert [name[:2] for name in files[:-1]] == ["1-", "2-", "3-", "4-"]
 
 
+def test_the_first_order_is_followed_over_socket_io(home: Path) -> None:
+    said = (home / "start.out").read_text()
+
+    assert "Ordered" in said
+    assert "Live updates are not available" not in said
+
+
 def test_the_pictures_are_pictures_of_something(home: Path) -> None:
     for file in (home / "var" / "first-order").glob("[1-4]-*.png"):
         with Image.open(file) as picture:

@@ -1,0 +1,180 @@
+"""Orders walked through real processes, with what may go wrong on the way done to them for real."""
+
+import io
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+from support.processes import RealProcess
+from support.waiting import wait_until
+
+from posegen.private_redis import PrivateRedis
+from posegen.tables import WorkerRow, WorkItem
+
+if TYPE_CHECKING:
+    from .conftest import Service
+
+APP = "/api/apps/pose-generator"
+pytestmark = pytest.mark.timeout(400)
+
+
+def holder_of_a_picture(service: "Service", workers: list[RealProcess]) -> RealProcess | None:
+    """The worker process that is drawing something now."""
+    with service.database.reading() as session:
+        drawing = select(WorkItem.worker).where(WorkItem.status == "drawing")
+        pids = set(session.scalars(select(WorkerRow.pid).where(WorkerRow.name.in_(drawing))))
+    return next((worker for worker in workers if worker.pid in pids), None)
+
+
+def assert_told_everything(told: list[dict[str, Any]], *, user_id: str, generation_id: str, pictures: int) -> None:
+    assert {(event["userId"], event["generationId"]) for event in told} == {(user_id, generation_id)}
+    assert [event["eventId"] for event in told] == list(range(1, len(told) + 1))
+    types = [event["type"] for event in told]
+    assert (types[0], types[-1]) == ("started", "completed")
+    assert types.count("pose_completed") == types.count("progress") == pictures
+    counts = [event["completed"] for event in told if event["type"] == "progress"]
+    assert counts == list(range(1, pictures + 1))
+
+
+def test_two_customers_get_their_twelve_pictures_though_a_worker_is_killed(service: "Service") -> None:
+    service.start_api()
+    workers = [service.start_worker(name, "--device", "cpu") for name in ("one", "two")]
+    for worker in workers:
+        worker.wait_for_log("worker.ready", timeout_s=120)
+    ann, bob = service.customer("ann", credits=1000), service.customer("bob", credits=1000)
+    told = {ann.id: ann.follow(), bob.id: bob.follow()}
+
+    orders = {
+        ann.id: ann.order(3, 2, textPrompt="a woman in a long red coat", steps=30),
+        bob.id: bob.order(3, 2, textPrompt="a man in a blue suit, studio", steps=24),
+    }
+    wait_until(lambda: any(told.values()), message="the first event")
+    killed: list[RealProcess] = []
+
+    def kill_a_holder() -> bool:
+        holder = holder_of_a_picture(service, workers)
+        if holder is not None and any(len(generations) > 1 for generations in service.forwards(*workers)):
+            holder.send(signal.SIGKILL)
+            killed.append(holder)
+        return bool(killed)
+
+    wait_until(kill_a_holder, timeout_s=60, message="a worker that draws pictures of both")
+    for customer in (ann, bob):
+        wait_until(
+            lambda customer=customer: customer.status(orders[customer.id]) == "completed",
+            timeout_s=120,
+            message=lambda: "\n".join(worker.log for worker in workers),
+        )
+        wait_until(
+            lambda customer=customer: told[customer.id][-1:] and told[customer.id][-1]["type"] == "completed",
+            message="the last event",
+        )
+
+    assert {ann_bob for generations in service.forwards(*workers) for ann_bob in generations} == set(orders.values())
+    assert any(len(generations) == 2 for generations in service.forwards(*workers))
+    for customer in (ann, bob):
+        results = customer.get(f"{APP}/generations/{orders[customer.id]}/results")["results"]
+        assert len({picture["variationKey"] for picture in results}) == len(results) == 6
+        for picture in results:
+            with Image.open(io.BytesIO(customer.fetch(picture["outputImageUrl"]))) as png:
+                assert png.size == (256, 256)
+            assert (picture["backend"], picture["poseApplied"]) == ("tiny", True)
+        assert_told_everything(told[customer.id], user_id=customer.id, generation_id=orders[customer.id], pictures=6)
+        assert customer.get("/api/credits/balance")["data"]["balance"] == 1000 - 6 * 30
+        assert [entry.type for entry in service.house.entries(customer.id)] == ["bonus", "usage"]
+    redrawn = [item for item in service.house.items() if item.attempt > 1]
+    assert redrawn, "the killed worker held nothing, so this proved nothing"
+    service.house.assert_books_balance()
+
+
+def test_a_client_that_comes_back_is_told_what_it_missed(service: "Service") -> None:
+    service.start_api()
+    service.start_worker("one", "--device", "fake").wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    generation_id = ann.order(2, 1)
+    wait_until(lambda: ann.status(generation_id) == "completed", message="the order")
+
+    missed = ann.follow(after=2)
+    wait_until(lambda: missed[-1:] and missed[-1]["type"] == "completed", message="what was missed")
+
+    assert [event["eventId"] for event in missed] == [3, 4, 5, 6]
+
+
+def test_an_order_placed_while_redis_is_away_is_drawn_when_it_is_back(
+    service: "Service", redis_server: PrivateRedis
+) -> None:
+    service.start_api()
+    worker = service.start_worker("one", "--device", "fake:0.01")
+    worker.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+
+    redis_server.kill()
+    generation_id = ann.order(4, 1)
+    assert ann.status(generation_id) == "processing"
+    redis_server.start()
+
+    wait_until(lambda: ann.status(generation_id) == "completed", timeout_s=60, message=lambda: worker.log)
+    assert worker.running
+    service.house.assert_books_balance()
+
+
+def test_a_worker_that_is_killed_leaves_pictures_that_the_next_one_finishes_once(service: "Service") -> None:
+    service.start_api()
+    first = service.start_worker("first", "--device", "fake:0.5")
+    first.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    generation_id = ann.order(4, 1)
+    first.wait_for_log("engine.forward")
+    first.kill()
+
+    second = service.start_worker("second", "--device", "fake:0.01")
+
+    wait_until(lambda: ann.status(generation_id) == "completed", timeout_s=60, message=lambda: second.log)
+    assert {item.attempt for item in service.house.items(generation_id)} == {2}
+    assert len(service.house.pictures(generation_id)) == 4
+    service.house.assert_books_balance()
+
+
+def test_a_drained_worker_gives_its_pictures_back_within_a_step_and_ten_seconds(service: "Service") -> None:
+    service.start_api()
+    first = service.start_worker("first", "--device", "fake:3")
+    first.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    generation_id = ann.order(4, 1)
+    first.wait_for_log("engine.forward")
+
+    assert first.terminate(timeout_s=3 + 10) == 0
+
+    items = service.house.items(generation_id)
+    assert {(item.status, item.attempt, item.crashes, item.worker) for item in items} == {("queued", 1, 0, None)}
+    second = service.start_worker("second", "--device", "fake:0.01", "--burst")
+    assert second.wait(timeout_s=60) == 0
+    assert ann.status(generation_id) == "completed"
+
+
+def test_a_cancelled_order_stops_and_is_refunded_but_for_what_was_delivered(service: "Service") -> None:
+    service.start_api()
+    worker = service.start_worker("one", "--device", "fake:0.1", "--max-batch", "2")
+    worker.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    told = ann.follow()
+    generation_id = ann.order(12, 1)
+    wait_until(lambda: any(event["type"] == "pose_completed" for event in told), timeout_s=30, message="a picture")
+
+    ann.post(f"{APP}/generations/{generation_id}/cancel", {}, expect=200)
+
+    wait_until(lambda: told[-1]["type"] == "cancelled", message="the cancellation")
+    delivered = len(service.house.pictures(generation_id))
+    assert 0 < delivered < 12
+    assert ann.get("/api/credits/balance")["data"]["balance"] == 1000 - 30 * delivered
+    service.house.assert_books_balance()
+
+
+def test_a_worker_refuses_to_start_on_a_database_without_tables(service: "Service", empty_sqlite_url: str) -> None:
+    service._env["DATABASE_URL"] = empty_sqlite_url
+    worker = service.start_worker("lost", "--device", "fake")
+
+    assert worker.wait(timeout_s=30) == 78
+    assert "posegen migrate" in worker.log
