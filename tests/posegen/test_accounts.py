@@ -1,0 +1,97 @@
+"""People who log in."""
+
+import pytest
+from support.house import NOW, House, all_at_once, later
+
+from posegen import accounts
+from posegen.errors import BadInput, EmailTaken, LoginRefused, NotFound
+from posegen.tables import User
+
+PASSWORD = "correct horse battery"
+
+
+def register(house: House, email: str = "ann@example.com", password: str = PASSWORD) -> User:
+    with house.database.writing() as session:
+        return accounts.register(session, email=email, password=password, name="Ann", now=NOW)
+
+
+def log_in(house: House, email: str = "ann@example.com", password: str = PASSWORD) -> User:
+    with house.database.writing() as session:
+        return accounts.log_in(session, email=email, password=password, now=later(5))
+
+
+def test_a_new_user_has_no_credits_and_no_role_but_user(house: House) -> None:
+    user = register(house)
+
+    assert (user.credit_balance, user.role, user.email) == (0, "user", "ann@example.com")
+    assert PASSWORD not in str(user.password_hash)
+
+
+def test_a_user_logs_in_whatever_the_case_of_the_email(house: House) -> None:
+    registered = register(house, " Ann@Example.com ")
+
+    user = log_in(house, "ANN@example.COM")
+
+    assert (user.id, user.last_login_at) == (registered.id, later(5))
+
+
+@pytest.mark.parametrize(("email", "password"), [("ann@example.com", "wrong"), ("bob@example.com", PASSWORD), ("", "")])
+def test_a_wrong_login_does_not_say_what_was_wrong(house: House, email: str, password: str) -> None:
+    register(house)
+
+    with pytest.raises(LoginRefused) as refused:
+        log_in(house, email, password)
+
+    assert str(refused.value) == "E-mail or password is wrong."
+
+
+def test_a_user_without_a_password_cannot_log_in(house: House) -> None:
+    house.customer("ann")
+
+    with pytest.raises(LoginRefused):
+        log_in(house, "ann@example.com", "")
+
+
+def test_an_email_is_taken_once(house: House) -> None:
+    register(house)
+
+    with pytest.raises(EmailTaken):
+        register(house, "ANN@example.com")
+
+
+def test_of_many_who_register_one_email_at_once_one_gets_it(house: House) -> None:
+    outcomes = all_at_once([lambda: register(house)] * 4)
+
+    assert sum(isinstance(outcome, User) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, EmailTaken) for outcome in outcomes) == 3
+
+
+def test_a_short_password_is_refused(house: House) -> None:
+    with pytest.raises(BadInput) as refused:
+        register(house, password="x" * 11)
+
+    assert [problem.field for problem in refused.value.problems] == ["password"]
+    assert house.count(User) == 0
+
+
+def test_a_reset_password_replaces_the_old_one(house: House) -> None:
+    register(house)
+    with house.database.writing() as session:
+        accounts.reset_password(session, email="ann@example.com", password="another long password", now=NOW)
+
+    assert log_in(house, password="another long password")
+    with pytest.raises(LoginRefused):
+        log_in(house)
+
+
+def test_an_administrator_is_made_of_a_user(house: House) -> None:
+    register(house)
+    with house.database.writing() as session:
+        accounts.make_admin(session, email="ann@example.com", now=NOW)
+
+    assert log_in(house).role == "admin"
+
+
+def test_nobody_is_made_an_administrator(house: House) -> None:
+    with house.database.writing() as session, pytest.raises(NotFound):
+        accounts.make_admin(session, email="nobody@example.com", now=NOW)

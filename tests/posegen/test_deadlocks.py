@@ -1,0 +1,154 @@
+"""Everybody at once over the same generations: nobody deadlocks, nothing is lost, and the books balance.
+
+On PostgreSQL this proves the lock order (generation, items, project and pose, user); on SQLite that the one writer at
+a time is waited for.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from sqlalchemy import select
+from support.house import NOW, House, drawn
+
+from posegen.database import Database
+from posegen.errors import Conflict
+from posegen.finishing import cancel_generation, deliver_picture, fail_picture, mark_started
+from posegen.leases import Claim, Claimant, claim_items, give_back, renew_leases
+from posegen.orders import Order, place_order
+from posegen.queueing import Room
+from posegen.recovery import return_lapsed
+from posegen.tables import Generation, Project, WorkItem
+
+HUNT_S = 2.5
+LEASE_S = 0.05
+WORKERS = ("w1", "w2", "w3", "w4")
+"""All on record as dead, so that every lapse is a crash: suspects, lone drawing and giving up take part too."""
+
+
+class Crowd:
+    """Threads that do what workers, customers and reconcilers do, as fast as they can, until the time is up."""
+
+    def __init__(self, house: House, users: list[str]) -> None:
+        self.house = house
+        self.users = users
+        self.until = monotonic() + HUNT_S
+        self.broken: list[BaseException] = []
+        self.done = dict.fromkeys(
+            ("ordered", "claimed", "delivered", "failed", "cancelled", "requeued", "given_up", "renewed"), 0
+        )
+        self._counting = threading.Lock()
+
+    def run(self, *roles: Callable[[random.Random], None]) -> None:
+        threads = [threading.Thread(target=self._repeat, args=(role, seed)) for seed, role in enumerate(roles)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        if self.broken:
+            raise self.broken[0]
+
+    def order(self, dice: random.Random) -> None:
+        with self.house.database.writing() as session:
+            user = dice.choice(self.users)
+            project = session.scalars(select(Project.id).where(Project.user_id == user)).first()
+            poses = dice.sample(self.house.pose_ids, 2)
+            order = Order(project_id=project or "", pose_ids=tuple(poses), variations=2)
+            place_order(session, user, order, profile_name="tiny", now=_now())
+            self._count("ordered")
+
+    def work(self, dice: random.Random) -> None:
+        with self.house.database.writing() as session:
+            claimant = Claimant(worker=dice.choice(WORKERS), profile="tiny", lease_s=LEASE_S)
+            claims = claim_items(session, claimant, Room(free_rows=4), now=_now())
+        self._count("claimed", len(claims))
+        dice.shuffle(claims)
+        for claim in claims:
+            self._finish(claim, dice)
+
+    def renew(self, dice: random.Random) -> None:
+        with self.house.database.writing() as session:
+            drawing = session.execute(
+                select(WorkItem.id, WorkItem.attempt).where(WorkItem.status == "drawing").limit(8)
+            )
+            held = [(row[0], row[1]) for row in drawing]
+            dice.shuffle(held)
+            self._count("renewed", len(renew_leases(session, held, lease_s=LEASE_S, now=_now())))
+
+    def cancel(self, dice: random.Random) -> None:
+        with self.house.database.reading() as session:
+            some = session.execute(
+                select(Generation.id, Generation.user_id).where(Generation.status == "processing").limit(20)
+            ).all()
+        if some and dice.random() < 0.3:
+            generation_id, user_id = dice.choice(some)
+            with suppress(Conflict), self.house.database.writing() as session:
+                cancel_generation(session, generation_id, user_id, now=_now())
+                self._count("cancelled")
+
+    def recover(self, _: random.Random) -> None:
+        with self.house.database.writing() as session:
+            done = return_lapsed(session, witness_since=NOW - timedelta(days=9), now=_now())
+        self._count("requeued", done.requeued)
+        self._count("given_up", done.failed)
+
+    def _finish(self, claim: Claim, dice: random.Random) -> None:
+        what = dice.random()
+        with self.house.database.writing() as session:
+            if what < 0.6:
+                self._count("delivered", int(deliver_picture(session, claim, drawn(claim), now=_now())))
+            elif what < 0.75:
+                self._count("failed", int(fail_picture(session, claim, code="c", message="m", now=_now())))
+            elif what < 0.85:
+                mark_started(session, claim.generation_id, now=_now())
+            elif what < 0.95:
+                give_back(session, claim.item_id, claim.attempt, now=_now())
+
+    def _repeat(self, role: Callable[[random.Random], None], seed: int) -> None:
+        dice = random.Random(seed)
+        try:
+            while monotonic() < self.until and not self.broken:
+                role(dice)
+        except BaseException as error:
+            self.broken.append(error)
+
+    def _count(self, what: str, number: int = 1) -> None:
+        with self._counting:
+            self.done[what] += number
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def hunt(house: House) -> dict[str, int]:
+    users = ["ann", "bob"]
+    for user in users:
+        house.customer(user, credits=10_000_000)
+        house.project(user)
+    for name in WORKERS:
+        house.worker(name, heard=_now() - timedelta(minutes=1))
+    crowd = Crowd(house, users)
+    work, recover = crowd.work, crowd.recover
+    crowd.run(crowd.order, crowd.order, work, work, work, work, crowd.cancel, crowd.renew, recover, recover)
+    house.assert_books_balance()
+    return crowd.done
+
+
+def test_a_crowd_on_postgresql_never_deadlocks(postgres_house: House) -> None:
+    done = hunt(postgres_house)
+
+    assert min(done[what] for what in ("ordered", "claimed", "delivered", "requeued", "renewed")) > 0, done
+
+
+def test_a_crowd_on_sqlite_waits_its_turn(sqlite_url: str) -> None:
+    database = Database(sqlite_url, pool_size=20)
+    try:
+        done = hunt(House(database))
+    finally:
+        database.close()
+
+    assert min(done["ordered"], done["claimed"]) > 0, done
