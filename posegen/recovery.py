@@ -44,8 +44,10 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
     requeued = failed = 0
     for item_id, generation_id in lapsed_items(session, now=now):
         generation = _free_generation(session, generation_id) if generation_id else None
+        if generation is None and generation_id is not None:
+            continue  # before its items are touched, or two rounds would take them from each other
         item = _free_item(session, item_id)
-        if item is None or (generation is None and generation_id is not None) or not _has_lapsed(item, now):
+        if item is None or not _has_lapsed(item, now):
             continue
         crash = _saw_crash(session, item, witness_since, now)
         if crash is None:
