@@ -68,9 +68,9 @@ def test_secrets_are_for_the_owner_only(home: Path) -> None:
 def test_a_second_start_uses_what_is_there_and_ctrl_c_ends_it_all(home: Path) -> None:
     before = _kept(home)
     with nothing_left_behind(), start(home, "--no-order", log="second") as process:
-        process.wait_for_log("Ctrl-C stops everything", timeout_s=60)
+        process.wait_for_log("Ctrl-C stops everything", timeout_s=120)
         process.send(signal.SIGINT)
-        exit_code = process.wait(timeout_s=60)
+        exit_code = process.wait(timeout_s=120)
 
     assert exit_code == 0, process.log
     assert "killed" not in process.log
@@ -79,16 +79,16 @@ def test_a_second_start_uses_what_is_there_and_ctrl_c_ends_it_all(home: Path) ->
 
 def test_a_killed_start_leaves_no_process_behind(home: Path) -> None:
     with nothing_left_behind(), start(home, "--no-order", log="killed") as process:
-        process.wait_for_log("Demo user", timeout_s=60)
+        process.wait_for_log("Demo user", timeout_s=120)
         process.kill()
 
 
 def test_a_second_service_in_the_same_folder_is_refused_by_name(home: Path) -> None:
     with start(home, "--no-order", log="first") as first:
-        first.wait_for_log("Demo user", timeout_s=60)
+        first.wait_for_log("Demo user", timeout_s=120)
         with start(home, "--no-order", log="refused") as second:
             exit_code = second.wait(timeout_s=30)
-        first.terminate(timeout_s=60)
+        first.terminate(timeout_s=120)
 
     assert exit_code == 1
     assert f"already runs with {home / 'var'} (process {first.pid})" in second.log
@@ -96,11 +96,11 @@ def test_a_second_service_in_the_same_folder_is_refused_by_name(home: Path) -> N
 
 def test_a_worker_that_is_killed_is_started_again(home: Path) -> None:
     with nothing_left_behind(), start(home, "--no-order", log="healed") as process:
-        process.wait_for_log("Ctrl-C stops everything", timeout_s=60)
+        process.wait_for_log("Ctrl-C stops everything", timeout_s=120)
         for worker in _children_named(process, "gpu_worker"):
             os.kill(worker, signal.SIGKILL)
         process.wait_for_log("worker-cpu was started again", timeout_s=30)
-        process.terminate(timeout_s=60)
+        process.terminate(timeout_s=120)
 
 
 def test_a_refused_setting_is_named_before_anything_starts(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_refused_setting_is_named_before_anything_starts(tmp_path: Path) -> No
 def test_an_address_that_this_machine_does_not_have_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"JWT_SECRET={'x' * 40}\nHOST=203.0.113.1\n")  # of a documentation network
     with nothing_left_behind(), start(tmp_path, "--once") as process:
-        exit_code = process.wait(timeout_s=60)
+        exit_code = process.wait(timeout_s=120)
 
     assert exit_code == 1
     assert "Check that HOST is an address of this machine" in process.log
