@@ -14,6 +14,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from safetensors import SafetensorError
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.models.t5.modeling_t5 import T5EncoderModel
@@ -45,10 +46,13 @@ class WeightFolders:
 def load_engine(profile: str, device: str = "auto", *, cache_dir: Path, max_batch: int | None = None) -> InflightEngine:
     """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
 
-    Raises UnknownProfile, DeviceMissing, WeightsMissing, OutOfMemory (the weights do not fit), CardFailed.
+    On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
+    WeightsMissing, OutOfMemory (the weights do not fit), CardFailed.
     """
     known = find_profile(profile)
     target = resolve_device(device)
+    if target.type == "cpu" and known.cpu_threads is not None:
+        torch.set_num_threads(known.cpu_threads)
     components = load_components(find_weights(known, cache_dir), target, known)
     default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
     return InflightEngine(FluxRunner(known, components), default_batch if max_batch is None else max_batch)
@@ -95,7 +99,7 @@ def load_components(folders: WeightFolders, device: torch.device, profile: Profi
             return _read_components(folders, device, dtype)
     except DoesNotFit as e:
         raise OutOfMemory(*profile.default_size) from e
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise WeightsMissing(profile.name, f"{folders.base}: {str(e).splitlines()[0]}") from e
 
 
@@ -103,10 +107,10 @@ def _read_components(folders: WeightFolders, device: torch.device, dtype: torch.
     base = folders.base
 
     def diffusers(kind: Any, folder: Path) -> Any:
-        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True).eval().to(device)
+        return _read_network(kind, folder, torch_dtype=dtype).to(device)
 
     def transformers(kind: Any, folder: Path) -> Any:
-        return kind.from_pretrained(folder, dtype=dtype, local_files_only=True).eval().to(device)
+        return _read_network(kind, folder, dtype=dtype).to(device)
 
     def tokenizer(kind: Any, folder: Path) -> Callable[..., Any]:
         read: Callable[..., Any] = kind.from_pretrained(folder, local_files_only=True)
@@ -125,3 +129,13 @@ def _read_components(folders: WeightFolders, device: torch.device, dtype: torch.
         dtype=dtype,
         precise_dtype=torch.float32 if device.type == "cuda" else torch.float64,
     )
+
+
+def _read_network(kind: Any, folder: Path, **options: Any) -> Any:
+    # Both libraries go on with default configurations and random weights where files or tensors are missing.
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder / 'config.json'} is missing")
+    network, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+    if told["missing_keys"]:
+        raise ValueError(f"{folder} has no weights for {sorted(told['missing_keys'])[0]}")
+    return network.eval()

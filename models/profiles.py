@@ -24,7 +24,9 @@ class Profile:
     """One way to draw: its weights, what it may be asked for, and what it does when not asked.
 
     sizes: (width_px, height_px), all divisible by 16. control_mode: what a union ControlNet must be told for
-    poses, None where it wants nothing. base and controlnet are None for weights that are built here.
+    poses, None where it wants nothing. base and controlnet are None for weights that are built here. cpu_threads: how
+    many threads torch may use on a CPU, None: its own choice; small networks gain nothing from a second one and stall
+    badly when the cores are shared.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Profile:
     text_tokens: int
     cpu_max_batch: int = 4
     cuda_max_batch: int = 4
+    cpu_threads: int | None = None
 
 
 TINY = Profile(
@@ -68,6 +71,7 @@ TINY = Profile(
     default_control_end=0.9,
     text_tokens=64,
     cuda_max_batch=8,
+    cpu_threads=1,
 )
 
 FLUX1_DEV = Profile(

@@ -88,8 +88,8 @@ class FluxRunner:
         seed and can be cached.
         """
         pixels = np.stack([np.asarray(picture, dtype=np.uint8) for picture in pictures])
-        tensor = self._upload(torch.from_numpy(pixels)).permute(0, 3, 1, 2).to(self.dtype) / 127.5 - 1
-        latents = self.parts.vae.encode(tensor).latent_dist.mode()  # type: ignore[operator]
+        colours = self._upload(torch.from_numpy(pixels)).permute(0, 3, 1, 2).contiguous().float() / 255
+        latents = self.parts.vae.encode((2 * colours - 1).to(self.dtype)).latent_dist.mode()  # type: ignore[operator]
         vae = config(self.parts.vae)
         scaled: Tensor = (latents - vae.shift_factor) * vae.scaling_factor
         return layout.pack(scaled)
