@@ -28,3 +28,11 @@ def postgres_house(postgres_url: str) -> Iterator[House]:
     opened = Database(postgres_url, pool_size=20)
     yield House(opened)
     opened.close()
+
+
+@pytest.fixture
+def sqlite_house(sqlite_url: str) -> Iterator[House]:
+    """The same on SQLite only, for what has nothing to do with the database."""
+    opened = Database(sqlite_url)
+    yield House(opened)
+    opened.close()

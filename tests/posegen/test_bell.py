@@ -1,0 +1,206 @@
+"""The bell and the event channel, on a real Redis."""
+
+import asyncio
+import json
+import os
+import signal
+import zlib
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from redis import Redis
+from support.house import NOW, House
+from support.waiting import wait_until
+
+from posegen.announcing import Announcer
+from posegen.bell import ANSWER_S, CHANNEL_PREFIX, DRAW, QUEUE, Bell, QueueCounts
+from posegen.channel import Channel, Nudge
+from posegen.errors import BellAway
+from posegen.events import record_event
+from posegen.private_redis import PrivateRedis
+from posegen.reconciler import reconcile_once
+from posegen.statuses import EventType
+from posegen.storage import Links
+
+
+@pytest.fixture
+def bell(redis_url: str) -> Iterator[Bell]:
+    made = Bell(redis_url)
+    yield made
+    made.close()
+
+
+def announcer(house: House, bell: Bell) -> Announcer:
+    return Announcer(house.database, bell, Links("a secret", life_s=60))
+
+
+def test_a_ring_waits_until_it_is_heard(bell: Bell) -> None:
+    bell.ring("g1")
+    bell.ring("g2", times=3)
+
+    assert bell.waiting() == 4
+    assert bell.counts() == QueueCounts(waiting=4, active=0, completed=0, failed=0, delayed=0)
+
+
+def test_a_ring_is_json_and_names_the_one_function(bell: Bell) -> None:
+    bell.ring("g1")
+
+    job = bell.queue.jobs[0]
+    assert (job.func_name, job.args, job.kwargs) == (DRAW, ["g1"], {})
+    stored = bell.redis.hget(f"rq:job:{job.id}", "data")
+    assert json.loads(zlib.decompress(stored)) == [DRAW, None, ["g1"], {}]
+
+
+def test_a_ring_is_not_tried_again_and_has_no_alarm(bell: Bell) -> None:
+    bell.ring("g1")
+
+    job = bell.queue.jobs[0]
+    assert (job.timeout, job.retries_left) == (-1, None)
+    assert bell.queue.name == QUEUE
+
+
+def test_reading_the_counts_changes_nothing_in_redis(bell: Bell) -> None:
+    bell.ring("g1")
+    before = sorted(bell.redis.keys())
+
+    bell.counts()
+
+    assert sorted(bell.redis.keys()) == before
+
+
+def test_without_redis_every_call_says_so_quickly(redis_server: PrivateRedis, bell: Bell) -> None:
+    bell.ping()
+    redis_server.stop()
+
+    began = monotonic()
+    for call in (
+        lambda: bell.ring("g1"),
+        bell.waiting,
+        bell.counts,
+        bell.ping,
+        lambda: bell.publish("ann", {"eventId": 1}),
+    ):
+        with pytest.raises(BellAway):
+            call()
+
+    assert monotonic() - began < 5 * ANSWER_S
+
+
+def test_a_redis_that_never_answers_counts_as_away(redis_server: PrivateRedis, bell: Bell) -> None:
+    bell.ping()
+    assert redis_server.process_id is not None
+    os.kill(redis_server.process_id, signal.SIGSTOP)
+    try:
+        began = monotonic()
+        with pytest.raises(BellAway):
+            bell.ring("g1")
+        assert monotonic() - began < 4 * ANSWER_S
+    finally:
+        os.kill(redis_server.process_id, signal.SIGCONT)
+
+
+def test_the_bell_rings_again_when_redis_is_back(redis_server: PrivateRedis, bell: Bell) -> None:
+    redis_server.stop()
+    with pytest.raises(BellAway):
+        bell.ring("g1")
+    redis_server.start()
+
+    bell.ring("g2")
+
+    assert bell.queue.jobs[-1].args == ["g2"]
+
+
+def test_events_are_published_after_their_commit_in_order(sqlite_house: House, bell: Bell) -> None:
+    sqlite_house.customer()
+    with Redis.from_url(f"redis://{_address(bell)}") as client, client.pubsub() as heard:
+        heard.psubscribe(f"{CHANNEL_PREFIX}*")
+        wait_until(lambda: heard.get_message(timeout=1))
+
+        with announcer(sqlite_house, bell).writing() as session:
+            for message in ("one", "two"):
+                record_event(session, "ann", "g1", EventType.STARTED, {"message": message}, now=NOW)
+            assert heard.get_message(timeout=0.05) is None
+
+        told = [wait_until(lambda: heard.get_message(timeout=1)) for _ in range(2)]
+
+    assert [message["channel"] for message in told] == [b"pose-generation:ann"] * 2
+    assert [(json.loads(message["data"])["eventId"], json.loads(message["data"])["message"]) for message in told] == [
+        (1, "one"),
+        (2, "two"),
+    ]
+
+
+def test_nothing_is_published_of_what_was_rolled_back(sqlite_house: House, bell: Bell) -> None:
+    sqlite_house.customer()
+    with Redis.from_url(f"redis://{_address(bell)}") as client, client.pubsub() as heard:
+        heard.psubscribe(f"{CHANNEL_PREFIX}*")
+        wait_until(lambda: heard.get_message(timeout=1))
+
+        with pytest.raises(ZeroDivisionError):
+            _record_and_break(announcer(sqlite_house, bell))
+
+        assert heard.get_message(timeout=0.1) is None
+
+
+def _record_and_break(making: Announcer) -> None:
+    with making.writing() as session:
+        record_event(session, "ann", "g1", EventType.STARTED, {}, now=NOW)
+        raise ZeroDivisionError
+
+
+def test_events_are_kept_when_redis_is_away(sqlite_house: House, redis_server: PrivateRedis, bell: Bell) -> None:
+    sqlite_house.customer()
+    redis_server.stop()
+    making = announcer(sqlite_house, bell)
+
+    with making.writing() as session:
+        record_event(session, "ann", "g1", EventType.STARTED, {}, now=NOW)
+
+    assert [event.event_id for event in sqlite_house.events("ann")] == [1]
+    assert not making.ring("g1", times=1)
+
+
+def test_the_channel_hears_who_has_news_and_ignores_nonsense(bell: Bell) -> None:
+    async def listen() -> Nudge:
+        async for nudge in Channel(f"redis://{_address(bell)}").listen():
+            return nudge
+        raise AssertionError("the channel ended")
+
+    async def speak() -> Nudge:
+        hearing = asyncio.ensure_future(listen())
+        while not bell.redis.pubsub_numpat():
+            await asyncio.sleep(0.01)
+        for nonsense in (b"not json", b"[1]", b'{"eventId": "7"}', b"{}"):
+            bell.redis.publish(f"{CHANNEL_PREFIX}ann", nonsense)
+        bell.publish("bob", {"eventId": 7})
+        return await asyncio.wait_for(hearing, 10)
+
+    assert asyncio.run(speak()) == Nudge(user_id="bob", event_id=7)
+
+
+def test_the_reconciler_rings_for_what_waits_but_not_twice(sqlite_house: House, bell: Bell) -> None:
+    sqlite_house.customer()
+    generation_id = sqlite_house.order("ann", 2).generation_id
+    making = announcer(sqlite_house, bell)
+
+    assert reconcile_once(making, witness_since=None).rung == 1
+    assert reconcile_once(making, witness_since=None).rung == 0
+
+    assert [job.args for job in bell.queue.jobs] == [[generation_id]]
+
+
+def test_the_reconciler_heals_sql_without_redis(sqlite_house: House, redis_server: PrivateRedis, bell: Bell) -> None:
+    sqlite_house.customer()
+    sqlite_house.order("ann", 2)
+    sqlite_house.claim(now=NOW.replace(year=2020))
+    redis_server.stop()
+
+    done = reconcile_once(announcer(sqlite_house, bell), witness_since=None)
+
+    assert (done.requeued, done.rung) == (2, 0)
+
+
+def _address(bell: Bell) -> str:
+    arguments = bell.redis.connection_pool.connection_kwargs
+    return f":{arguments['password']}@{arguments['host']}:{arguments['port']}/0"
