@@ -70,6 +70,8 @@ def _lifespan(service: Service, live: Live, sockets: Sockets) -> Callable[[FastA
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await sockets.close()
-            await asyncio.to_thread(service.close)
+            # A cancelled task leaves its thread behind, still in the middle of a transaction.
+            await asyncio.get_running_loop().shutdown_default_executor()
+            service.close()
 
     return running

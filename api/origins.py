@@ -27,7 +27,8 @@ class Origins:
 
     def allows_socket(self, origin: str, environ: Mapping[str, Any]) -> bool:
         """Tell whether a page may open a socket: an allowed origin, or a page of this very host."""
-        return self.allows(origin) or urlsplit(origin).netloc == environ.get("HTTP_HOST", "")
+        host = urlsplit(origin).netloc
+        return self.allows(origin) or (host != "" and host == environ.get("HTTP_HOST"))
 
 
 def _pattern(origin: str) -> str:

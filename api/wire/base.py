@@ -31,15 +31,16 @@ Moment = Annotated[datetime, PlainSerializer(iso, return_type=str)]
 """A time of an answer."""
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Pass a text that a database can keep (PostgreSQL keeps no NUL)."""
     if "\0" in text:
         raise PydanticCustomError("nul", "Text may not hold a NUL character")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 """A text that a database can keep."""
-Identifier = Annotated[str, Field(max_length=64), AfterValidator(_storable)]
+Identifier = Annotated[str, Field(max_length=64), AfterValidator(storable)]
 """An id of something of ours."""
 Whole = Annotated[int, Field(strict=True)]
 """A whole number; true and "4" are none."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Identifier, Moment, Pagination, Text, Told
+from api.wire.base import Asked, Identifier, Moment, Pagination, Text, Told, storable
 from api.wire.generations import GenerationTold
 from posegen.errors import NotAvailableYet
 from posegen.paging import Paged
@@ -27,7 +27,9 @@ def _picture_address(text: str) -> str | None:
 class ProjectBody(Asked):
     """A new project."""
 
-    project_name: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=3, max_length=100)]
+    project_name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=3, max_length=100), AfterValidator(storable)
+    ]
     description: Annotated[Text, Field(max_length=500)] | None = None
     avatar_image_url: Annotated[Text, Field(max_length=2000), AfterValidator(_picture_address)] | None = None
     avatar_source: Literal["AVATAR_CREATOR", "UPLOAD"]

@@ -1,0 +1,88 @@
+"""How the service says it is."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.house import House
+from support.servers import PostgresServer
+from support.serving import ROOT, Served, serving, settings_for
+
+from posegen.private_redis import PrivateRedis
+from posegen.statuses import WorkerStatus
+
+HEALTH = f"{ROOT}/health"
+
+
+def test_with_database_redis_and_a_worker_it_is_healthy(served: Served, house: House) -> None:
+    house.worker(heard=datetime.now(UTC))
+
+    answer = served.client().get(HEALTH)
+
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["status"], told["app"]) == ("healthy", "pose-generator")
+    assert told["timestamp"].endswith("Z")
+    assert set(told["checks"]) == {"database", "redis", "queue", "controlNet"}
+    assert told["checks"]["queue"] == {
+        "status": "healthy",
+        "counts": {"waiting": 0, "active": 0, "completed": 0, "failed": 0, "delayed": 0},
+    }
+    (worker,) = told["workers"]
+    assert (worker["name"], worker["device"], worker["profile"], worker["status"]) == ("w1", "cpu", "tiny", "ready")
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [
+        None,
+        {"heard_s_ago": 60},
+        {"status": WorkerStatus.STARTING},
+        {"status": WorkerStatus.DRAINING},
+        {"status": WorkerStatus.STOPPED},
+    ],
+    ids=["none", "silent", "starting", "draining", "stopped"],
+)
+def test_without_a_worker_that_draws_it_is_degraded_and_still_200(
+    sqlite_served: Served, sqlite_house: House, worker: dict[str, Any] | None
+) -> None:
+    if worker is not None:
+        heard = datetime.now(UTC) - timedelta(seconds=worker.get("heard_s_ago", 0))
+        sqlite_house.worker(heard=heard, status=worker.get("status", WorkerStatus.READY))
+
+    answer = sqlite_served.client().get(HEALTH)
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["controlNet"]["status"] == "degraded"
+
+
+def test_without_redis_it_is_degraded(sqlite_served: Served, sqlite_house: House, redis_server: PrivateRedis) -> None:
+    sqlite_house.worker(heard=datetime.now(UTC))
+    redis_server.stop()
+
+    answer = sqlite_served.client().get(HEALTH)
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["redis"]["status"] == "unhealthy"
+
+
+def test_without_a_database_it_is_unhealthy_and_503(
+    postgres_url: str, postgres_server: PostgresServer, redis_url: str, tmp_path: Path
+) -> None:
+    with serving(settings_for(postgres_url, tmp_path, redis_url=redis_url)) as served:
+        postgres_server.stop()
+
+        answer = served.client().get(HEALTH)
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.json()["checks"]["redis"]["status"] == "healthy"
+
+
+def test_the_page_at_the_root_names_the_service_and_where_to_read_on(sqlite_served: Served) -> None:
+    answer = sqlite_served.client().get("/")
+
+    assert answer.status_code == 200
+    assert "Posegen" in answer.text
+    assert 'href="/docs"' in answer.text
+    assert sqlite_served.client().get("/openapi.json").json()["info"]["title"] == "Posegen"
