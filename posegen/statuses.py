@@ -29,38 +29,38 @@ class ItemStatus(StrEnum):
 class ItemKind(StrEnum):
     """What a work item asks of a worker."""
 
-    POSE = "pose"
-    BACKGROUND = "background"
-    DETECT = "detect"
+    POSE = "pose"  # draw a person in a pose
+    BACKGROUND = "background"  # put another background behind a delivered picture
+    DETECT = "detect"  # find the key-points in a photo; belongs to no generation and costs nothing
 
 
 class EntryType(StrEnum):
     """Why a balance changed."""
 
-    PURCHASE = "purchase"
-    BONUS = "bonus"
-    USAGE = "usage"
-    REFUND = "refund"
+    PURCHASE = "purchase"  # credits were bought
+    BONUS = "bonus"  # an operator granted them; each grant has a reference of its own
+    USAGE = "usage"  # an order, or a later background change; the only negative one
+    REFUND = "refund"  # what one picture or background cost, because it was not delivered
 
 
 class WorkerStatus(StrEnum):
     """What a worker process says of itself; a worker whose heartbeat is old is dead whatever it said."""
 
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    STOPPED = "stopped"
+    STARTING = "starting"  # alive, its engine is being loaded
+    READY = "ready"  # draws
+    DRAINING = "draining"  # takes nothing new; its silence from here on is no crash
+    STOPPED = "stopped"  # said goodbye; holds nothing
 
 
 class EventType(StrEnum):
     """The `type` of a message to the frontend."""
 
-    STARTED = "started"
-    PROGRESS = "progress"
-    POSE_COMPLETED = "pose_completed"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    STARTED = "started"  # the first picture of the generation is being drawn; once
+    PROGRESS = "progress"  # the counts, after each picture that became final
+    POSE_COMPLETED = "pose_completed"  # a picture became final: delivered, or failed with its reason
+    COMPLETED = "completed"  # the generation is final with at least one picture
+    FAILED = "failed"  # the generation is final without any
+    CANCELLED = "cancelled"  # the customer stopped the generation
 
 
 ITEM_MOVES: dict[ItemStatus, frozenset[ItemStatus]] = {
