@@ -25,8 +25,13 @@ class Origins:
         """Tell whether pages of this origin may call."""
         return self.anyone or self._compiled.fullmatch(origin) is not None
 
-    def allows_socket(self, origin: str, environ: Mapping[str, Any]) -> bool:
-        """Tell whether a page may open a socket: an allowed origin, or a page of this very host."""
+    def allows_socket(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a page may open a socket: an allowed origin, or a page of this very host.
+
+        A client that is no browser sends no Origin; it proves itself by its token alone, as over REST.
+        """
+        if origin is None:
+            return True
         host = urlsplit(origin).netloc
         return self.allows(origin) or (host != "" and host == environ.get("HTTP_HOST"))
 

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.profiles import PROFILES
+from posegen.private_redis import remembered_url
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -92,11 +93,19 @@ class Settings(BaseSettings):
 
     @property
     def bell_url(self) -> str:
-        """The Redis to use, as a URL. Without any setting: localhost."""
+        """The Redis to use, as a URL. Without any setting: the private one of scripts/start, else localhost."""
         if self.redis_url.get_secret_value():
             return self.redis_url.get_secret_value()
+        private = None if self.redis_host else remembered_url(self.private_redis_dir)
+        if private is not None:
+            return private
         password = quote(self.redis_password.get_secret_value(), safe="")
         return f"redis://{':' + password + '@' if password else ''}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+    @property
+    def private_redis_dir(self) -> Path:
+        """Where scripts/start keeps the private Redis and remembers its port."""
+        return self.var_dir / "redis"
 
     @property
     def storage_dir(self) -> Path:

@@ -74,7 +74,9 @@ class Customer:
     def order(self, poses: int, variations: int, **asked: Any) -> str:
         """Order so many poses of the library in a fresh project; return the generation's id."""
         project = self.post(
-            f"{APP}/projects", {"projectName": "Walk", "avatarSource": "UPLOAD", "avatarImageUrl": "/me.png"}, expect=201
+            f"{APP}/projects",
+            {"projectName": "Walk", "avatarSource": "UPLOAD", "avatarImageUrl": "/me.png"},
+            expect=201,
         )["project"]
         library = self.get(f"{APP}/library", limit=poses)["poses"]
         body = {
