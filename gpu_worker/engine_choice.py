@@ -55,6 +55,7 @@ def memory_bytes(device: str) -> int | None:
 def _fake(options: "Options", settings: Settings) -> LoadedEngine:
     step_s = float(options.device.partition(":")[2] or 0.0)
     drawn = profile(options.profile or settings.profile or TINY.name)
+    log.warning("engine.fake", message="This worker draws noise instead of pictures; it is for tests.")
     engine = FakeEngine(drawn, options.max_batch or drawn.cpu_max_batch, step_s)
     return LoadedEngine(engine=engine, device=options.device, device_name="no model: noise for tests")
 

@@ -8,6 +8,7 @@ lease lapse.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from time import monotonic
 
 import stamina
@@ -19,7 +20,7 @@ from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome
 from posegen.announcing import Announcer
 from posegen.database import database_now
-from posegen.errors import DatabaseAway, StorageAway
+from posegen.errors import DatabaseAway, PosegenError, StorageAway
 from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture, is_stored
 from posegen.leases import Claim
 from posegen.storage import Storage
@@ -53,6 +54,7 @@ class Finisher:
         self._worker = worker
         self._profile = profile
         self._store_s = store_s
+        self._leaving = Event()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="finish")
 
     def take(self, outcome: Outcome) -> None:
@@ -69,9 +71,10 @@ class Finisher:
         if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
             self._pool.submit(self._guarded, key, lambda: self._fail(claim, code, message))
 
-    def close(self, *, wait: bool = True) -> None:
-        """Stop taking; wait for what is being finished unless told otherwise."""
-        self._pool.shutdown(wait=wait, cancel_futures=not wait)
+    def close(self) -> None:
+        """Finish what was taken, but no longer wait for a store or a database that is away; then end the threads."""
+        self._leaving.set()
+        self._pool.shutdown(wait=True)
 
     def _finish(self, claim: Claim, outcome: Finished | Failed) -> None:
         if isinstance(outcome, Finished):
@@ -115,7 +118,7 @@ class Finisher:
             worker=self._worker,
         )
         won = False
-        for attempt in stamina.retry_context(on=DatabaseAway, attempts=None, timeout=DATABASE_S, wait_max=5.0):
+        for attempt in self._tries(DatabaseAway, DATABASE_S):
             with attempt, self._announcer.writing() as session:
                 won = deliver_picture(session, claim, picture, now=database_now(session))
         if not won and not self._is_delivered(files[0][0].key):
@@ -138,15 +141,21 @@ class Finisher:
     def _store(self, files: Iterable[tuple[StoredFile, bytes]]) -> bool:
         try:
             for file, content in files:
-                for attempt in stamina.retry_context(
-                    on=StorageAway, attempts=None, timeout=self._store_s, wait_max=5.0
-                ):
+                for attempt in self._tries(StorageAway, self._store_s):
                     with attempt:
                         self._storage.put(file.key, content)
         except StorageAway:
             log.exception("storage.away")
             return False
         return True
+
+    def _tries(self, trouble: type[PosegenError], timeout_s: float) -> Iterable[stamina.Attempt]:
+        """Yield tries with growing pauses while `trouble` lasts, until the time is up or the process leaves."""
+
+        def passes(error: Exception) -> bool:
+            return isinstance(error, trouble) and not self._leaving.is_set()
+
+        return stamina.retry_context(on=passes, attempts=None, timeout=timeout_s, wait_max=3.0)
 
     def _remove(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -156,7 +165,7 @@ class Finisher:
                 log.warning("storage.leftover", key=key)
 
     def _fail(self, claim: Claim, code: str, message: str) -> None:
-        for attempt in stamina.retry_context(on=DatabaseAway, attempts=None, timeout=DATABASE_S, wait_max=5.0):
+        for attempt in self._tries(DatabaseAway, DATABASE_S):
             with attempt, self._announcer.writing() as session:
                 fail_picture(session, claim, code=code, message=message, now=database_now(session))
         log.warning("picture.failed", item_id=claim.item_id, code=code)

@@ -25,7 +25,7 @@ from posegen.database import Database
 from posegen.errors import DatabaseAway
 from posegen.identifiers import new_id
 from posegen.leases import Claimant
-from posegen.reconciler import reconcile_once
+from posegen.reconciler import Healer
 from posegen.settings import Settings
 from posegen.statuses import WorkerStatus
 from posegen.storage import Links, Storage
@@ -33,7 +33,7 @@ from posegen.workforce import WorkerReport
 
 log = structlog.get_logger()
 
-DRAIN_S = 6.0
+DRAIN_S = 5.0
 """How long a leaving worker goes on drawing; what is not done by then goes back to the queue."""
 ENGINE_END_S = 60.0
 
@@ -84,7 +84,7 @@ class WorkerProcess:
         self.status = WorkerStatus.READY
         self.keeper.report_now()
         log.info("worker.ready", worker=self.name, device=loaded.device, profile=loaded.engine.profile.name)
-        self._heal()
+        self._start_healing()
         if self.options.burst:
             hands.draw_everything()
         else:
@@ -138,12 +138,16 @@ class WorkerProcess:
         if not current:
             raise CannotStart("The database's tables are old or missing; run: posegen migrate")
 
-    def _heal(self) -> None:
-        """Return what dead workers held, ring for what waits. Trouble here is the reconciler's to mend later."""
-        try:
-            reconcile_once(self.announcer, witness_since=None)
-        except DatabaseAway:
-            log.warning("recovery.database_away")
+    def _start_healing(self) -> None:
+        """Return what dead workers held and ring for what waits, now and every lease's length until the end."""
+        healer = Healer(self.announcer, every_s=self.settings.lease_s)
+        healer.heal()
+
+        def go_on() -> None:
+            while not self._stop_asked.wait(self.settings.lease_s):
+                healer.heal()
+
+        threading.Thread(target=go_on, name="healer", daemon=True).start()
 
     def _leave(self, thread: EngineThread, finisher: Finisher, hands: Hands) -> None:
         """Finish what can be finished soon, give the rest back, say goodbye."""

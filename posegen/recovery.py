@@ -1,7 +1,7 @@
 """Healing: what a dead worker held goes back to the queue, and whatever is queued is rung for.
 
-Runs in every API process every few seconds, at a worker's start, before each claim, and as `posegen recover`. It needs
-no leader: every change is conditional, so two at once do the work once.
+Runs in every API process and every worker every few seconds, and as `posegen recover` (posegen.reconciler). It needs no
+leader: every change is conditional, so two at once do the work once.
 """
 
 from dataclasses import dataclass

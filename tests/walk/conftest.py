@@ -136,6 +136,10 @@ class Service:
     def start_worker(self, name: str, *arguments: str) -> RealProcess:
         return self._start(name, "-m", "gpu_worker", *arguments)
 
+    def start_script(self, name: str, script: str, *arguments: str) -> RealProcess:
+        """Start a process that is nearly one of ours."""
+        return self._start(name, "-c", script, *arguments)
+
     def customer(self, name: str, *, credits: int) -> Customer:
         made = Customer(self.url, f"{name}@example.com")
         self._customers.append(made)

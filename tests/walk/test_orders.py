@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 APP = "/api/apps/pose-generator"
 pytestmark = pytest.mark.timeout(400)
 
+BREAK_THEN_WORK = """
+import sys
+from gpu_worker.__main__ import main
+from models.errors import CardFailed
+from models.fake import FakeEngine
+
+def forward(self, rows):
+    raise CardFailed("fake", "an illegal memory access was encountered")
+
+FakeEngine.forward = forward
+sys.exit(main())
+"""
+
 
 def holder_of_a_picture(service: "Service", workers: list[RealProcess]) -> RealProcess | None:
     """The worker process that is drawing something now."""
@@ -178,3 +191,34 @@ def test_a_worker_refuses_to_start_on_a_database_without_tables(service: "Servic
 
     assert worker.wait(timeout_s=30) == 78
     assert "posegen migrate" in worker.log
+
+
+def test_an_engine_that_breaks_ends_its_worker_and_another_draws_its_pictures(service: "Service") -> None:
+    """The engine of the first worker raises in its first forward; nothing is lost and the exit code says why."""
+    service.start_api()
+    broken = service.start_script("broken", BREAK_THEN_WORK, "--device", "fake")
+    broken.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+
+    generation_id = ann.order(2, 1)
+
+    assert broken.wait(timeout_s=30) == 70
+    assert "The engine failed" in broken.log
+    service.start_worker("well", "--device", "fake:0.01").wait_for_log("worker.ready", timeout_s=60)
+    wait_until(lambda: ann.status(generation_id) == "completed", timeout_s=60, message="the redrawn order")
+    service.house.assert_books_balance()
+
+
+def test_workers_alone_heal_what_a_killed_one_held_while_no_api_runs(service: "Service") -> None:
+    api = service.start_api()
+    first = service.start_worker("first", "--device", "fake:1")
+    first.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    generation_id = ann.order(4, 1)
+    first.wait_for_log("engine.forward")
+    api.kill()
+    first.kill()
+
+    service.start_worker("second", "--device", "fake:0.01")
+
+    wait_until(lambda: service.house.generation(generation_id).status == "completed", timeout_s=60, message="the order")
