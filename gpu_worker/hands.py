@@ -70,7 +70,8 @@ class Hands:
 
     def give_back_undrawn(self) -> int:
         """Return what is still in the engine to the queue; return how many. Raises DatabaseAway."""
-        undrawn = self._desk.held(Stage.ENGINE)
+        # By id, as everybody locks items, so that a lease renewal or a cancel beside us cannot deadlock.
+        undrawn = sorted(self._desk.held(Stage.ENGINE), key=lambda held: held.claim.item_id)
         for held in undrawn:
             self._engine.cancel(held.key)
         with self._announcer.writing() as session:

@@ -1,6 +1,11 @@
-"""People who log in. Passwords are argon2 hashes; an unknown e-mail takes as long to refuse as a wrong password."""
+"""People who log in. Passwords are argon2 hashes; an unknown e-mail takes as long to refuse as a wrong password.
+
+Hashing takes tens of milliseconds on purpose, so it never happens in a writing transaction: hash first, then write;
+check in a reading session, then note the login.
+"""
 
 from datetime import datetime
+from typing import NewType
 
 from pwdlib import PasswordHash
 from sqlalchemy import select
@@ -10,17 +15,26 @@ from sqlalchemy.orm import Session
 from posegen.errors import BadInput, EmailTaken, FieldProblem, LoginRefused, NotFound
 from posegen.tables import User
 
+HashedPassword = NewType("HashedPassword", str)
 LEAST_PASSWORD_LENGTH = 12
 _HASHES = PasswordHash.recommended()
 _NOBODY = _HASHES.hash("nobody has this password")
 
 
-def register(session: Session, *, email: str, password: str, name: str | None, now: datetime) -> User:
-    """Create a user with no credits. Raises EmailTaken, or BadInput for a short password."""
+def hash_password(password: str) -> HashedPassword:
+    """Return the password's hash. Raises BadInput for a short one."""
+    if len(password) < LEAST_PASSWORD_LENGTH:
+        message = f"A password has at least {LEAST_PASSWORD_LENGTH} characters."
+        raise BadInput(message, [FieldProblem(field="password", message=message)])
+    return HashedPassword(_HASHES.hash(password))
+
+
+def register(session: Session, *, email: str, password: HashedPassword, name: str | None, now: datetime) -> User:
+    """Create a user with no credits. Raises EmailTaken."""
     user = User(
         email=_normalised(email),
         name=name,
-        password_hash=_hash(password),
+        password_hash=password,
         created_at=now,
         updated_at=now,
         last_login_at=now,
@@ -33,20 +47,26 @@ def register(session: Session, *, email: str, password: str, name: str | None, n
     return user
 
 
-def log_in(session: Session, *, email: str, password: str, now: datetime) -> User:
-    """Return the user these belong to and note the login. Raises LoginRefused."""
+def check_login(session: Session, *, email: str, password: str) -> User:
+    """Return the user these belong to. Writes nothing. Raises LoginRefused."""
     user = session.scalars(select(User).where(User.email == _normalised(email))).one_or_none()
     fits = _HASHES.verify(password, user.password_hash if user and user.password_hash else _NOBODY)
     if user is None or user.password_hash is None or not fits:
         raise LoginRefused
+    return user
+
+
+def note_login(session: Session, user_id: str, *, now: datetime) -> User:
+    """Remember when the user last logged in. Raises NotFound."""
+    user = user_by_id(session, user_id)
     user.last_login_at = now
     return user
 
 
-def reset_password(session: Session, *, email: str, password: str, now: datetime) -> User:
-    """Set a new password. Raises NotFound or BadInput."""
+def reset_password(session: Session, *, email: str, password: HashedPassword, now: datetime) -> User:
+    """Set a new password. Raises NotFound."""
     user = user_by_email(session, email)
-    user.password_hash = _hash(password)
+    user.password_hash = password
     user.updated_at = now
     return user
 
@@ -77,10 +97,3 @@ def user_by_id(session: Session, user_id: str) -> User:
 
 def _normalised(email: str) -> str:
     return email.strip().lower()
-
-
-def _hash(password: str) -> str:
-    if len(password) < LEAST_PASSWORD_LENGTH:
-        message = f"A password has at least {LEAST_PASSWORD_LENGTH} characters."
-        raise BadInput(message, [FieldProblem(field="password", message=message)])
-    return _HASHES.hash(password)

@@ -111,16 +111,20 @@ def recover() -> None:
 @user_app.command("add")
 def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
     """Create a user with no credits."""
+    with _told():
+        hashed = accounts.hash_password(password)
     with _writing() as session:
-        user = accounts.register(session, email=email, password=password, name=name, now=database_now(session))
+        user = accounts.register(session, email=email, password=hashed, name=name, now=database_now(session))
         console.print(f"{user.email} is user {user.id}.")
 
 
 @user_app.command("reset-password")
 def reset_password(email: str, password: Password) -> None:
     """Set a user's password."""
+    with _told():
+        hashed = accounts.hash_password(password)
     with _writing() as session:
-        accounts.reset_password(session, email=email, password=password, now=database_now(session))
+        accounts.reset_password(session, email=email, password=hashed, now=database_now(session))
         console.print(f"{email} has a new password.")
 
 

@@ -1,9 +1,12 @@
 """The pose library: seeding it from the authored files, and reading it with search, filters and sorting."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
+from importlib.resources import files
 from io import BytesIO
 
 from PIL import Image
@@ -36,11 +39,11 @@ class LibraryQuery:
     sort: str = "popular"
 
 
-def seed_library(session: Session, storage: Storage, files: LibraryFiles, *, now: datetime) -> int:
+def seed_library(session: Session, storage: Storage, authored_files: LibraryFiles, *, now: datetime) -> int:
     """Write the authored categories and poses; return how many poses changed. Seeding twice changes nothing."""
-    categories = _seed_categories(session, files, now)
+    categories = _seed_categories(session, authored_files, now)
     changed = 0
-    for authored in files.poses:
+    for authored in authored_files.poses:
         people = pose_to_openpose(authored.pose)
         row = session.scalars(select(LibraryPose).where(LibraryPose.slug == authored.slug)).one_or_none()
         if row is None:
@@ -188,22 +191,41 @@ def _seed_categories(session: Session, files: LibraryFiles, now: datetime) -> di
 
 
 def _store_pictures(session: Session, storage: Storage, authored: AuthoredPose, now: datetime) -> dict[str, str]:
-    """Store the pose's map, preview and thumbnail under keys that name their content; return the row's key columns."""
-    preview = draw_preview(authored.pose, MAP_PX, MAP_PX)
-    pictures = {
-        "control_key": ("map", draw_pose(authored.pose, MAP_PX, MAP_PX)),
-        "preview_key": ("preview", preview),
-        "thumbnail_key": ("thumb", preview.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)),
+    """Store the pose's map, preview and thumbnail; return the row's key columns. What is there is not drawn again."""
+    recipe = _recipe(authored)
+    keys = {
+        column: f"library/{authored.slug}/{kind}-{recipe}.png"
+        for column, kind in (("control_key", "map"), ("preview_key", "preview"), ("thumbnail_key", "thumb"))
     }
-    keys = {}
-    for column, (kind, picture) in pictures.items():
-        content = _png(picture)
-        key = f"library/{authored.slug}/{kind}-{sha256(content).hexdigest()[:16]}.png"
-        if session.get(StoredObject, key) is None:
-            storage.put(key, content)
-            session.add(StoredObject(key=key, content_type="image/png", size_bytes=len(content), created_at=now))
-        keys[column] = key
+    missing = [key for key in keys.values() if session.get(StoredObject, key) is None or not storage.holds(key)]
+    if not missing:
+        return keys
+    preview = draw_preview(authored.pose, MAP_PX, MAP_PX)
+    drawn = {
+        keys["control_key"]: draw_pose(authored.pose, MAP_PX, MAP_PX),
+        keys["preview_key"]: preview,
+        keys["thumbnail_key"]: preview.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS),
+    }
+    for key in missing:
+        content = _png(drawn[key])
+        storage.put(key, content)
+        session.merge(StoredObject(key=key, content_type="image/png", size_bytes=len(content), created_at=now))
     return keys
+
+
+def _recipe(authored: AuthoredPose) -> str:
+    """Name everything a pose's pictures depend on: its key-points, and the code that draws them."""
+    digest = sha256(json.dumps([pose_to_openpose(authored.pose), MAP_PX, THUMBNAIL_PX], sort_keys=True).encode())
+    digest.update(_drawing_code())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _drawing_code() -> bytes:
+    folder = files("posegen.poses")
+    return b"".join(
+        file.read_bytes() for file in sorted(folder.iterdir(), key=lambda file: file.name) if file.name.endswith(".py")
+    )
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -4,6 +4,7 @@ A bucket would sign its own links; for the local disk the key and its expiry are
 the API. Expiry is rounded up to the hour, so that one picture keeps one link (and one cache entry) for a while.
 """
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -23,17 +24,20 @@ _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 
 
 class Storage:
-    """The local store. Writes are atomic; an existing key is overwritten only by the same key's own content."""
+    """The local store. Writes are atomic, and on the disk when `put` returns: SQL may name them from then on."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._store = LocalStore(str(folder.absolute()))
+        self._folder = folder.absolute()
+        self._store = LocalStore(str(self._folder))
 
     def put(self, key: str, content: bytes) -> None:
         """Write a file. Raises StorageAway, ValueError for a key that is no plain path."""
         _check_key(key)
         try:
             self._store.put(key, content)
+            _flush(self._folder / key)
+            _flush((self._folder / key).parent)
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
 
@@ -46,6 +50,17 @@ class Storage:
             raise NotFound("file", [key]) from error
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
+
+    def holds(self, key: str) -> bool:
+        """Tell whether there is such a file. Raises StorageAway."""
+        _check_key(key)
+        try:
+            self._store.head(key)
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as error:
+            raise StorageAway(key) from error
+        return True
 
     def delete(self, key: str) -> None:
         """Delete a file; one that is gone already is no error. Raises StorageAway."""
@@ -89,6 +104,15 @@ def stored_object(session: Session, key: str) -> StoredObject:
     if row is None:
         raise NotFound("file", [key])
     return row
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk; obstore renames but does not sync."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_key(key: str) -> None:

@@ -98,16 +98,6 @@ def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime
     return max(1, rings)
 
 
-def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime) -> int:
-    """Return how many workers so many pictures could keep busy, at least 1: a ring that nobody hears yet is kept."""
-    rings, left = 0, pictures
-    for worker in live_workers(session, now=now):
-        if worker.profile == profile and left > 0:
-            rings += 1
-            left -= worker.max_batch
-    return max(1, rings)
-
-
 def service_profile(session: Session, configured: str) -> str:
     """Return the profile that orders are made for: the configured one, else what the workers report.
 

@@ -27,10 +27,9 @@ router = APIRouter(prefix="/api", tags=["accounts"])
 def register(body: RegisterBody, request: Request, service: Parts) -> LoginTold:
     """Create an account with no credits, and log in."""
     service.rates.count_registration(_address(request))
+    hashed = accounts.hash_password(body.password)
     with service.database.writing() as session:
-        user = accounts.register(
-            session, email=body.email, password=body.password, name=body.name, now=database_now(session)
-        )
+        user = accounts.register(session, email=body.email, password=hashed, name=body.name, now=database_now(session))
     return LoginTold(data=_login(service, user))
 
 
@@ -38,8 +37,10 @@ def register(body: RegisterBody, request: Request, service: Parts) -> LoginTold:
 def log_in(body: LoginBody, request: Request, service: Parts) -> LoginTold:
     """Log in."""
     service.rates.count_login(_address(request), body.email)
+    with service.database.reading() as session:
+        known = accounts.check_login(session, email=body.email, password=body.password)
     with service.database.writing() as session:
-        user = accounts.log_in(session, email=body.email, password=body.password, now=database_now(session))
+        user = accounts.note_login(session, known.id, now=database_now(session))
     return LoginTold(data=_login(service, user))
 
 

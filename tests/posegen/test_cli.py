@@ -50,7 +50,7 @@ def test_an_added_user_can_log_in(sqlite_url: str) -> None:
     assert told.exit_code == 0, told.output
     database = Database(sqlite_url)
     with database.writing() as session:
-        user = accounts.log_in(session, email="ann@example.com", password=PASSWORD, now=NOW)
+        user = accounts.check_login(session, email="ann@example.com", password=PASSWORD)
         assert (user.name, user.role, user.credit_balance) == ("Ann", "user", 0)
         assert user.id in told.output
     database.close()
@@ -84,7 +84,7 @@ def test_a_reset_password_is_the_new_one(sqlite_url: str) -> None:
     assert told.exit_code == 0, told.output
     database = Database(sqlite_url)
     with database.writing() as session:
-        assert accounts.log_in(session, email="ann@example.com", password="another long password", now=NOW)
+        assert accounts.check_login(session, email="ann@example.com", password="another long password")
     database.close()
 
 

@@ -218,3 +218,24 @@ def test_a_pose_that_is_not_public_is_nowhere(house: House) -> None:
         assert category_tree(session)[0].pose_count == 3
         with pytest.raises(NotFound):
             pose_by_id(session, "pose-0")
+
+
+def test_a_second_seeding_draws_nothing(stocked: Database, files: LibraryFiles, tmp_path: Path) -> None:
+    written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
+
+    with stocked.writing() as session:
+        seed_library(session, Storage(tmp_path / "storage"), files, now=later(60))
+
+    assert written
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")} == written
+
+
+def test_a_lost_picture_is_drawn_again(stocked: Database, files: LibraryFiles, tmp_path: Path) -> None:
+    lost = next(tmp_path.rglob("map-*.png"))
+    content = lost.read_bytes()
+    lost.unlink()
+
+    with stocked.writing() as session:
+        seed_library(session, Storage(tmp_path / "storage"), files, now=later(60))
+
+    assert lost.read_bytes() == content
