@@ -130,3 +130,16 @@ def test_a_redis_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch
         arguments = client.connection_pool.connection_kwargs
 
     assert (arguments["host"], arguments["port"], arguments["password"]) == ("redis.example", 6380, "p@ss/w:rd?#%")
+
+
+def test_the_private_redis_of_the_start_script_is_found_by_parts_started_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VAR_DIR", str(tmp_path))
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "port").write_text("7001")
+    (tmp_path / "redis" / "password").write_text("secret")
+    assert Settings().bell_url == "redis://:secret@127.0.0.1:7001/0"
+
+    monkeypatch.setenv("REDIS_HOST", "elsewhere")
+    assert Settings().bell_url == "redis://elsewhere:6379/0"
