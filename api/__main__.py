@@ -16,7 +16,7 @@ from models.errors import UnknownProfile
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
 
-LAST_REQUESTS_S = 5
+LAST_REQUESTS_S = 3
 """So long a request may still take after the process was asked to stop."""
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ def main() -> int:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     log.info("api.stopped")
-    return 0 if server.started else 1
+    return 0
 
 
 def server_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:

@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 import socketio
+import websocket
 from sqlalchemy import delete, update
 from support.house import House, drawn
 from support.listening import UPDATE, Listener, listening
@@ -105,17 +106,22 @@ def test_a_token_in_the_address_is_no_login(sqlite_served: Served) -> None:
     listener.close()
 
 
-def test_a_page_of_another_origin_gets_no_socket(sqlite_served: Served) -> None:
-    listener = Listener(sqlite_served.url)
+@pytest.mark.parametrize("path", ["socket.io", "pose-generator-ws"])
+def test_a_page_of_another_origin_gets_no_socket(sqlite_served: Served, path: str) -> None:
+    client, address = sqlite_served.client(), f"/{path}/?EIO=4&transport="
 
-    with pytest.raises(socketio.exceptions.ConnectionError):
-        listener.connect({"token": sqlite_served.token("ann")}, headers={"Origin": "https://evil.example"})
-    listener.close()
+    answers = {
+        origin: client.get(f"{address}polling", headers={"Origin": origin})
+        for origin in ("http://localhost:5173", sqlite_served.url, "https://evil.example")
+    }
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        websocket.create_connection(
+            f"{sqlite_served.url.replace('http', 'ws')}{address}websocket", origin="https://evil.example"
+        )
 
-    with listening(
-        sqlite_served.url, {"token": sqlite_served.token("ann")}, headers={"Origin": "http://localhost:5173"}
-    ) as ann:
-        ann.wait_for("connected")
+    assert [answer.status_code for answer in answers.values()] == [200, 200, 400]
+    allowed = answers["http://localhost:5173"].headers["access-control-allow-origin"]
+    assert allowed == "http://localhost:5173"
 
 
 def test_a_ping_is_answered(sqlite_served: Served) -> None:

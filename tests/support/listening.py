@@ -23,27 +23,29 @@ class Listener:
         self._lock = threading.Lock()
         self._url = url
         self._socket = socketio.Client(reconnection=False)
+        self._wire: Any = None
         for event in TOLD:
             self._socket.on(event, self._noting(event), namespace=NAMESPACE)
         self._socket.on("connect_error", self.refusals.append, namespace=NAMESPACE)
 
-    def connect(self, auth: Any, *, path: str = "socket.io", headers: dict[str, str] | None = None) -> None:
+    def connect(self, auth: Any, *, path: str = "socket.io") -> None:
         """Connect; raises socketio's ConnectionError when refused."""
         self._socket.connect(
             self._url,
             auth=auth,
             namespaces=[NAMESPACE],
             socketio_path=path,
-            headers=headers or {},
             wait_timeout=10,
         )
+        self._wire = self._socket.eio.ws
 
     def ping(self) -> None:
         self._socket.emit("ping", namespace=NAMESPACE)
 
     def close(self) -> None:
         self._socket.disconnect()
-        self._socket.wait()
+        if self._wire is not None:
+            self._wire.shutdown()  # the library forgets it when the server hangs up first
 
     @property
     def updates(self) -> list[dict[str, Any]]:

@@ -1,0 +1,124 @@
+"""A client that does not read must not make the server grow, and must lose nothing by it."""
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import pytest
+from support.house import House
+from support.serving import Served
+
+from api.live import UPDATE, Live
+from api.sockets import WINDOW_PACKETS
+from posegen.channel import Channel
+from posegen.storage import Links
+from posegen.tables import User, UserEvent
+
+NAMESPACE = "/pose-generator"
+EVENTS = 500
+
+
+@pytest.fixture(autouse=True)
+def _events(sqlite_house: House) -> None:
+    """Ann has 500 events."""
+    with sqlite_house.database.writing() as session:
+        for event_id in range(1, EVENTS + 1):
+            session.add(
+                UserEvent(user_id="ann", event_id=event_id, type="progress", payload={}, created_at=datetime.now(UTC))
+            )
+        session.get_one(User, "ann").event_counter = EVENTS
+
+
+class Poller:
+    """A Socket.IO client by hand, over HTTP, that reads only when told to."""
+
+    def __init__(self, client: httpx2.Client, auth: dict[str, Any]) -> None:
+        self.client = client
+        hello = client.get("/socket.io/?EIO=4&transport=polling").text
+        self.address = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(hello[1:])['sid']}"
+        self.send(f"40{NAMESPACE},{json.dumps(auth)}")
+
+    def send(self, *packets: str) -> None:
+        assert self.client.post(self.address, content="\x1e".join(packets)).text == "OK"
+
+    def read(self) -> list[str]:
+        """Return what waits for this client now."""
+        return self.client.get(self.address).text.split("\x1e")
+
+
+def numbers(packets: list[str]) -> list[int]:
+    start = f"42{NAMESPACE},"
+    told = [json.loads(packet.removeprefix(start)) for packet in packets if packet.startswith(start)]
+    return [message["eventId"] for event, message in told if event == UPDATE]
+
+
+@pytest.fixture
+def poller(sqlite_served: Served) -> Poller:
+    auth = {"token": sqlite_served.token("ann"), "lastEventId": 0}
+    return Poller(sqlite_served.client(), auth)
+
+
+def test_who_does_not_read_is_sent_a_window_and_gets_the_rest_by_reading(poller: Poller) -> None:
+    batches = []
+    while sum(map(len, batches)) < EVENTS:
+        batches.append(numbers(poller.read()))
+
+    assert [number for batch in batches for number in batch] == list(range(1, EVENTS + 1))
+    assert max(map(len, batches)) <= WINDOW_PACKETS
+
+
+def test_who_pings_without_reading_is_not_answered_for_ever(poller: Poller) -> None:
+    for _ in range(20):
+        poller.send(*[f'42{NAMESPACE},["ping"]'] * 16)
+
+    waiting = poller.read()
+
+    assert len(waiting) <= 2 * WINDOW_PACKETS
+
+
+class FullOutlet:
+    """A socket whose client has stopped reading."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.room = 3
+
+    async def opened(self) -> None:
+        pass
+
+    async def emit(self, event: str, message: dict[str, Any]) -> None:
+        self.sent.append(event)
+        if event == UPDATE:
+            self.room -= 1
+
+    def has_room(self) -> bool:
+        return self.room > 0
+
+    async def close(self) -> None:
+        self.sent.append("close")
+
+
+def test_events_wait_in_sql_while_a_socket_has_no_room(sqlite_house: House, redis_url: str) -> None:
+    outlet = FullOutlet()
+
+    async def follow() -> None:
+        live = Live(sqlite_house.database, Links("secret", life_s=60), Channel(redis_url))
+        task = asyncio.create_task(live.follow("ann", outlet, 0))
+        while outlet.sent.count(UPDATE) < 3:
+            await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert outlet.sent.count(UPDATE) == 3
+        outlet.room = EVENTS
+        while outlet.sent.count(UPDATE) < EVENTS:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+
+    assert outlet.sent[0] == "connected"
