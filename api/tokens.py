@@ -50,7 +50,7 @@ class Tokens:
 
 def _user_id(claims: dict[str, Any]) -> str:
     named = claims.get("userId", claims.get("id"))
-    if isinstance(named, int) and not isinstance(named, bool):
+    if isinstance(named, int):
         named = str(named)
     if not isinstance(named, str) or not 0 < len(named) <= LONGEST_ID or "\0" in named:
         raise Unauthenticated("This login names no user; please log in again.")

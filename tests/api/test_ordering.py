@@ -153,6 +153,12 @@ def test_a_refused_order_names_every_field_and_leaves_nothing(
     assert kept(sqlite_house) == before
 
 
+def test_a_field_that_is_left_out_is_named_as_on_the_wire(sqlite_ann: httpx2.Client) -> None:
+    answer = sqlite_ann.post(GENERATE, json={"generationType": "GALLERY_REFERENCE"})
+
+    assert (answer.status_code, fields(answer)) == (400, {"projectId", "selectedPoseIds"})
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(sqlite_ann: httpx2.Client, sqlite_house: House, number: str) -> None:
     content = (

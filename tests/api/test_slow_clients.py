@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import delete
 from support.house import House
-from support.serving import Served
+from support.serving import NOBODY_LISTENS, Served
 
-from api.live import UPDATE, Live
+from api.live import EVENTS_A_READ, ROOM_EVERY_S, UPDATE, Live
 from api.sockets import WINDOW_PACKETS
 from posegen.channel import Channel
 from posegen.storage import Links
@@ -101,24 +103,52 @@ class FullOutlet:
         self.sent.append("close")
 
 
-def test_events_wait_in_sql_while_a_socket_has_no_room(sqlite_house: House, redis_url: str) -> None:
-    outlet = FullOutlet()
-
-    async def follow() -> None:
-        live = Live(sqlite_house.database, Links("secret", life_s=60), Channel(redis_url))
-        task = asyncio.create_task(live.follow("ann", outlet, 0))
-        while outlet.sent.count(UPDATE) < 3:
-            await asyncio.sleep(0.01)
-        for _ in range(20):
-            await asyncio.sleep(0.01)
-        assert outlet.sent.count(UPDATE) == 3
-        outlet.room = EVENTS
-        while outlet.sent.count(UPDATE) < EVENTS:
-            await asyncio.sleep(0.01)
+@asynccontextmanager
+async def following(house: House, outlet: FullOutlet) -> AsyncIterator[None]:
+    """Follow ann's events from the first one on, into this outlet."""
+    live = Live(house.database, Links("secret", life_s=60), Channel(NOBODY_LISTENS))
+    task = asyncio.create_task(live.follow("ann", outlet, 0))
+    try:
+        yield
+    finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    asyncio.run(asyncio.wait_for(follow(), 20))
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_events_wait_in_sql_while_a_socket_has_no_room(sqlite_house: House) -> None:
+    outlet = FullOutlet()
+
+    async def follow() -> None:
+        async with following(sqlite_house, outlet):
+            await until(lambda: outlet.sent.count(UPDATE) >= 3)
+            await asyncio.sleep(4 * ROOM_EVERY_S)  # it looks for room again and again, and there is none
+            assert outlet.sent.count(UPDATE) == 3
+            outlet.room = EVENTS
+            await until(lambda: outlet.sent.count(UPDATE) == EVENTS)
+
+    asyncio.run(follow())
 
     assert outlet.sent[0] == "connected"
+
+
+def test_who_reads_too_late_is_told_to_read_the_state_again(sqlite_house: House) -> None:
+    outlet = FullOutlet()
+
+    async def follow() -> None:
+        async with following(sqlite_house, outlet):
+            await until(lambda: outlet.sent.count(UPDATE) >= 3)
+            with sqlite_house.database.writing() as session:
+                session.execute(delete(UserEvent).where(UserEvent.event_id <= EVENTS - 100))
+            outlet.room = EVENTS
+            await until(lambda: "resync" in outlet.sent)
+
+    asyncio.run(follow())
+
+    assert outlet.sent == ["connected", *[UPDATE] * EVENTS_A_READ, "resync"]
