@@ -4,33 +4,30 @@ The order's pictures get their prompts, seeds and key-points here and never chan
 for is what is drawn, whatever happens to the library, the avatar or the service's defaults in between.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from models.profiles import Profile, profile
 from posegen import ledger
-from posegen.errors import BadInput, FieldProblem, IdempotencyMismatch, NotFound
+from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.estimates import drawing_estimate_s
+from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import SEED_LIMIT, new_id, new_seed
 from posegen.prices import picture_price
 from posegen.projects import owned_project
 from posegen.prompts import picture_prompt
 from posegen.statuses import GenerationStatus, ItemKind, ItemStatus
-from posegen.tables import Generation, IdempotencyKey, LibraryPose, Project, WorkItem
+from posegen.tables import Generation, LibraryPose, Project, WorkItem
 from posegen.wording import check_wording
 
 GALLERY = "GALLERY_REFERENCE"
 MOST_POSES = 50
 MOST_VARIATIONS = 6
-LONGEST_KEY = 255
 Number = TypeVar("Number", int, float)
 
 
@@ -49,6 +46,21 @@ class Order:
     guidance: float | None = None
     control_scale: float | None = None
     allow_poseless: bool = False
+
+    @property
+    def total_pictures(self) -> int:
+        """How many pictures are asked for."""
+        return len(self.pose_ids) * self.variations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOrder:
+    """An order that can be drawn, before anybody paid: what it is for, and who draws it. Nothing is written yet."""
+
+    order: Order
+    project: Project
+    poses: Sequence[LibraryPose]
+    drawn_by: Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,23 +87,21 @@ def place_order(
     Raises NotFound (project, poses), BadInput (sizes, ranges, wording), NotEnoughCredits, IdempotencyMismatch. A
     repeat with the same key and order returns the first answer and charges nothing.
     """
+    repeatable = None
     if idempotency_key is not None:
-        answered = _reserve_key(session, user_id, idempotency_key, order, now)
+        repeatable = Repeatable(user_id=user_id, key=idempotency_key, call="generate", asked=asdict(order))
+        answered = first_answer(session, repeatable, now=now)
         if answered is not None:
-            return answered
-    drawn_by = profile(profile_name)
-    project = owned_project(session, user_id, order.project_id)
-    _check(order, drawn_by)
-    poses = _poses(session, order.pose_ids)
-    generation = _generation(order, project, drawn_by, now)
+            return PlacedOrder(**answered)
+    checked = check_order(session, user_id, order, profile_name=profile_name)
+    generation = _generation(checked, now)
     session.add(generation)
     session.flush()
-    items = _work_items(generation, order, poses, drawn_by)
-    session.add_all(items)
+    session.add_all(_work_items(generation, checked))
     session.flush()
     session.execute(
         update(Project)
-        .where(Project.id == project.id)
+        .where(Project.id == checked.project.id)
         .values(total_generations=Project.total_generations + 1, updated_at=now)
         .execution_options(synchronize_session=False)
     )
@@ -101,18 +111,29 @@ def place_order(
         generation.credit_charged,
         reference=generation.id,
         part=ledger.ORDER_PART,
-        description=f"{len(items)} pictures for {project.project_name}",
+        description=f"{order.total_pictures} pictures for {checked.project.project_name}",
         now=now,
     )
     placed = PlacedOrder(
         generation_id=generation.id,
-        total_pictures=len(items),
+        total_pictures=order.total_pictures,
         credits_charged=generation.credit_charged,
         estimated_s=drawing_estimate_s(session, generation, now=now),
     )
-    if idempotency_key is not None:
-        _keep_answer(session, user_id, idempotency_key, placed)
+    if repeatable is not None:
+        keep_answer(session, repeatable, asdict(placed))
     return placed
+
+
+def check_order(session: Session, user_id: str, order: Order, *, profile_name: str) -> CheckedOrder:
+    """Return the order with what it names. Writes nothing: a quote goes through it too.
+
+    Raises NotFound (project, poses), BadInput (sizes, ranges, wording).
+    """
+    drawn_by = profile(profile_name)
+    project = owned_project(session, user_id, order.project_id)
+    _check(order, drawn_by)
+    return CheckedOrder(order=order, project=project, poses=_poses(session, order.pose_ids), drawn_by=drawn_by)
 
 
 def _check(order: Order, drawn_by: Profile) -> None:
@@ -156,8 +177,8 @@ def _poses(session: Session, pose_ids: Sequence[str]) -> list[LibraryPose]:
     return [found[pose_id] for pose_id in pose_ids]
 
 
-def _generation(order: Order, project: Project, drawn_by: Profile, now: datetime) -> Generation:
-    total = len(order.pose_ids) * order.variations
+def _generation(checked: CheckedOrder, now: datetime) -> Generation:
+    order, project = checked.order, checked.project
     return Generation(
         id=new_id(),
         project_id=project.id,
@@ -166,22 +187,21 @@ def _generation(order: Order, project: Project, drawn_by: Profile, now: datetime
         text_prompt=order.words,
         avatar_id=project.avatar_id,
         batch_size=order.variations,
-        total_expected_poses=total,
-        profile=drawn_by.name,
+        total_expected_poses=order.total_pictures,
+        profile=checked.drawn_by.name,
         allow_poseless=order.allow_poseless,
         status=GenerationStatus.PROCESSING,
-        credit_charged=total * picture_price(with_background=False),
+        credit_charged=order.total_pictures * picture_price(with_background=False),
         created_at=now,
     )
 
 
-def _work_items(
-    generation: Generation, order: Order, poses: Sequence[LibraryPose], drawn_by: Profile
-) -> list[WorkItem]:
+def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]:
     """Return an item per pose and variation. A given seed counts up from picture to picture."""
+    order, drawn_by = checked.order, checked.drawn_by
     width_px, height_px = _size(order, drawn_by)
     items: list[WorkItem] = []
-    for pose, variation in ((pose, variation) for pose in poses for variation in range(order.variations)):
+    for pose, variation in ((pose, variation) for pose in checked.poses for variation in range(order.variations)):
         key = f"{pose.id}-v{variation}"
         items.append(
             WorkItem(
@@ -221,33 +241,3 @@ def _size(order: Order, drawn_by: Profile) -> tuple[int, int]:
 
 def _given(value: Number | None, default: Number) -> Number:
     return default if value is None else value
-
-
-def _reserve_key(session: Session, user_id: str, key: str, order: Order, now: datetime) -> PlacedOrder | None:
-    """Write the key, or wait for the twin that wrote it and return the answer it got."""
-    if not 1 <= len(key) <= LONGEST_KEY:
-        message = f"An Idempotency-Key has 1 to {LONGEST_KEY} characters."
-        raise BadInput(message, [FieldProblem(field="Idempotency-Key", message=message)])
-    digest = _digest(asdict(order))
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    reserved = session.execute(
-        insert(IdempotencyKey)
-        .values(user_id=user_id, key=key, body_sha256=digest, answer=None, created_at=now)
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.key)
-    ).scalar_one_or_none()
-    if reserved is not None:
-        return None
-    row = session.get_one(IdempotencyKey, (user_id, key))
-    if row.body_sha256 != digest or row.answer is None:
-        raise IdempotencyMismatch(key)
-    return PlacedOrder(**row.answer)
-
-
-def _keep_answer(session: Session, user_id: str, key: str, placed: PlacedOrder) -> None:
-    row = session.get_one(IdempotencyKey, (user_id, key))
-    row.answer = asdict(placed)
-
-
-def _digest(order: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(order, sort_keys=True).encode()).hexdigest()

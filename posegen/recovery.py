@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from posegen.events import prune_events
 from posegen.finishing import fail_locked
+from posegen.idempotency import prune_keys
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
 from posegen.tables import Generation, WorkItem
@@ -69,8 +70,9 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
 
 
 def prune(session: Session, *, now: datetime) -> None:
-    """Delete events and worker rows that nobody can need any more."""
+    """Delete events, Idempotency-Keys and worker rows that nobody can need any more."""
     prune_events(session, now=now)
+    prune_keys(session, now=now)
     prune_workers(session, now=now)
 
 
