@@ -74,6 +74,8 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.BadInput: HTTPStatus.BAD_REQUEST,
     domain.NotAvailableYet: HTTPStatus.BAD_REQUEST,
     domain.WordingRefused: HTTPStatus.BAD_REQUEST,
+    domain.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    domain.UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     domain.NotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.EmailTaken: HTTPStatus.CONFLICT,

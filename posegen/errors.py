@@ -4,7 +4,9 @@
     ├── BadInput                 the caller sent something that cannot be accepted; nothing was changed
     │   ├── PoseError            (posegen.poses) key-points or pose files that cannot be read
     │   ├── NotAvailableYet      asked for something that this version does not do
-    │   └── WordingRefused       a prompt with wording the house does not draw
+    │   ├── WordingRefused       a prompt with wording the house does not draw
+    │   ├── TooLarge             an upload with more bytes or pixels than are read here
+    │   └── UnsupportedMedia     an upload in a format that is not read here
     ├── NotFound                 no such thing, or it belongs to somebody else
     ├── Conflict                 the thing is in a state that does not allow it
     │   └── EmailTaken
@@ -68,6 +70,24 @@ class WordingRefused(BadInput):
         message = f'The wording "{word}" is not drawn here; please describe the picture without it.'
         super().__init__(message, [FieldProblem(field=field, message=message)])
         self.word = word
+
+
+class TooLarge(BadInput):
+    """An upload has more bytes or pixels than are read here."""
+
+    code = "too_large"
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message, [FieldProblem(field=field, message=message)])
+
+
+class UnsupportedMedia(BadInput):
+    """An upload is in a format that is not read here."""
+
+    code = "unsupported_media"
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message, [FieldProblem(field=field, message=message)])
 
 
 class NotFound(PosegenError):

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from models.profiles import Profile, profile
 from posegen import ledger
+from posegen.avatars import prompt_attributes
 from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.estimates import drawing_estimate_s
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import SEED_LIMIT, new_id, new_seed
 from posegen.prices import picture_price
-from posegen.projects import owned_project
+from posegen.projects import OrderPlace, lock_place, place_of_order
 from posegen.prompts import picture_prompt
 from posegen.statuses import GenerationStatus, ItemKind, ItemStatus
 from posegen.tables import Generation, LibraryPose, Project, WorkItem
@@ -33,11 +34,15 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A gallery order as asked for: library poses times variations. None means the profile's default."""
+    """A gallery order as asked for: library poses times variations. None means the profile's default.
 
-    project_id: str
+    Without an avatar it is the project's; without a project the order goes to the avatar's default one.
+    """
+
+    project_id: str | None
     pose_ids: tuple[str, ...]
     variations: int
+    avatar_id: str | None = None
     words: str | None = None
     width_px: int | None = None
     height_px: int | None = None
@@ -58,7 +63,7 @@ class CheckedOrder:
     """An order that can be drawn, before anybody paid: what it is for, and who draws it. Nothing is written yet."""
 
     order: Order
-    project: Project
+    place: OrderPlace
     poses: Sequence[LibraryPose]
     drawn_by: Profile
 
@@ -84,8 +89,8 @@ def place_order(
 ) -> PlacedOrder:
     """Write the order, its charge and its work items. The caller commits, then rings.
 
-    Raises NotFound (project, poses), BadInput (sizes, ranges, wording), NotEnoughCredits, IdempotencyMismatch. A
-    repeat with the same key and order returns the first answer and charges nothing.
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), NotEnoughCredits, IdempotencyMismatch.
+    A repeat with the same key and order returns the first answer and charges nothing.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -94,14 +99,15 @@ def place_order(
         if answered is not None:
             return PlacedOrder(**answered)
     checked = check_order(session, user_id, order, profile_name=profile_name)
-    generation = _generation(checked, now)
+    project = lock_place(session, user_id, checked.place, now=now)
+    generation = _generation(checked, project, now)
     session.add(generation)
     session.flush()
     session.add_all(_work_items(generation, checked))
     session.flush()
     session.execute(
         update(Project)
-        .where(Project.id == checked.project.id)
+        .where(Project.id == project.id)
         .values(total_generations=Project.total_generations + 1, updated_at=now)
         .execution_options(synchronize_session=False)
     )
@@ -111,7 +117,7 @@ def place_order(
         generation.credit_charged,
         reference=generation.id,
         part=ledger.ORDER_PART,
-        description=f"{order.total_pictures} pictures for {checked.project.project_name}",
+        description=f"{order.total_pictures} pictures for {project.project_name}",
         now=now,
     )
     placed = PlacedOrder(
@@ -128,12 +134,12 @@ def place_order(
 def check_order(session: Session, user_id: str, order: Order, *, profile_name: str) -> CheckedOrder:
     """Return the order with what it names. Writes nothing: a quote goes through it too.
 
-    Raises NotFound (project, poses), BadInput (sizes, ranges, wording).
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording).
     """
     drawn_by = profile(profile_name)
-    project = owned_project(session, user_id, order.project_id)
+    place = place_of_order(session, user_id, order.project_id, order.avatar_id)
     _check(order, drawn_by)
-    return CheckedOrder(order=order, project=project, poses=_poses(session, order.pose_ids), drawn_by=drawn_by)
+    return CheckedOrder(order=order, place=place, poses=_poses(session, order.pose_ids), drawn_by=drawn_by)
 
 
 def _check(order: Order, drawn_by: Profile) -> None:
@@ -177,15 +183,16 @@ def _poses(session: Session, pose_ids: Sequence[str]) -> list[LibraryPose]:
     return [found[pose_id] for pose_id in pose_ids]
 
 
-def _generation(checked: CheckedOrder, now: datetime) -> Generation:
-    order, project = checked.order, checked.project
+def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Generation:
+    order, avatar = checked.order, checked.place.avatar
     return Generation(
         id=new_id(),
         project_id=project.id,
         user_id=project.user_id,
         generation_type=GALLERY,
         text_prompt=order.words,
-        avatar_id=project.avatar_id,
+        avatar_id=None if avatar is None else avatar.id,
+        avatar_attributes=None if avatar is None else prompt_attributes(avatar),
         batch_size=order.variations,
         total_expected_poses=order.total_pictures,
         profile=checked.drawn_by.name,

@@ -43,6 +43,16 @@ class EntryType(StrEnum):
     REFUND = "refund"  # what one picture or background cost, because it was not delivered
 
 
+class PoseRequestStatus(StrEnum):
+    """How far the wish for a new library pose is."""
+
+    PENDING = "pending"  # nobody has decided yet
+    APPROVED = "approved"  # the house wants to make it
+    IN_PROGRESS = "in_progress"  # somebody is making it
+    COMPLETED = "completed"  # the pose is in the library; the request names it
+    REJECTED = "rejected"  # it will not be made; the notes say why
+
+
 class WorkerStatus(StrEnum):
     """What a worker process says of itself; a worker whose heartbeat is old is dead whatever it said."""
 
@@ -76,3 +86,6 @@ OPEN_ITEM_STATUSES = (ItemStatus.QUEUED, ItemStatus.DRAWING)
 """Paid for, neither delivered nor refunded yet."""
 
 FINAL_GENERATION_STATUSES = (GenerationStatus.COMPLETED, GenerationStatus.FAILED, GenerationStatus.CANCELLED)
+
+OPEN_REQUEST_STATUSES = (PoseRequestStatus.PENDING, PoseRequestStatus.APPROVED, PoseRequestStatus.IN_PROGRESS)
+"""Not decided or not made yet; one customer has one open request of a name."""

@@ -29,7 +29,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from posegen.identifiers import new_id
-from posegen.statuses import EntryType, GenerationStatus, ItemKind, ItemStatus, WorkerStatus
+from posegen.statuses import (
+    OPEN_REQUEST_STATUSES,
+    EntryType,
+    GenerationStatus,
+    ItemKind,
+    ItemStatus,
+    PoseRequestStatus,
+    WorkerStatus,
+)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -80,6 +88,9 @@ class Row(DeclarativeBase):
 def _one_of(column: str, statuses: type) -> CheckConstraint:
     values = ", ".join(f"'{member}'" for member in statuses)  # type: ignore[attr-defined]
     return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
+
+
+_OPEN_REQUESTS = f"status IN ({', '.join(f'{status!r}' for status in map(str, OPEN_REQUEST_STATUSES))})"
 
 
 class User(Row):
@@ -185,14 +196,64 @@ class LibraryPose(Row):
     category: Mapped[PoseCategory] = relationship(lazy="joined")
 
 
+class AvatarProject(Row):
+    """A customer's folder of avatars."""
+
+    __tablename__ = "avatar_projects"
+    __table_args__ = (Index(None, "user_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str]
+    description: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Avatar(Row):
+    """A person that pictures are made of: one photo and what is known of its looks.
+
+    A deleted avatar that projects still name keeps its row and its picture until the last of them is gone.
+    """
+
+    __tablename__ = "avatars"
+    __table_args__ = (Index(None, "user_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("avatar_projects.id"), index=True)
+    name: Mapped[str]
+    gender: Mapped[str | None]
+    age_range: Mapped[str | None]
+    ethnicity: Mapped[str | None]
+    body_type: Mapped[str | None]
+    hair_style: Mapped[str | None]
+    hair_color: Mapped[str | None]
+    eye_color: Mapped[str | None]
+    skin_tone: Mapped[str | None]
+    style: Mapped[str | None]
+    image_key: Mapped[str] = mapped_column(String(500), unique=True)
+    thumbnail_key: Mapped[str] = mapped_column(String(500), unique=True)
+    width_px: Mapped[int] = mapped_column(Integer)
+    height_px: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
 class Project(Row):
-    """A customer's folder of generations around one avatar."""
+    """A customer's folder of generations around one avatar.
+
+    `default_for` is the avatar whose orders without a project go here; unique, so that two at once make one folder.
+    """
 
     __tablename__ = "projects"
     __table_args__ = (
         CheckConstraint("status IN ('active', 'archived', 'deleted')", name="status_known"),
         CheckConstraint("avatar_source IN ('AVATAR_CREATOR', 'UPLOAD')", name="avatar_source_known"),
         Index(None, "user_id", "created_at"),
+        Index(None, "default_for", unique=True),
+        Index(None, "avatar_id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
@@ -202,6 +263,7 @@ class Project(Row):
     avatar_source: Mapped[str] = mapped_column(String(24))
     avatar_id: Mapped[str | None] = mapped_column(String(36))
     avatar_image_url: Mapped[str | None] = mapped_column(String(2000))
+    default_for: Mapped[str | None] = mapped_column(String(36))
     status: Mapped[str] = mapped_column(String(16), default="active")
     total_generations: Mapped[int] = mapped_column(Integer, default=0)
     total_poses_generated: Mapped[int] = mapped_column(Integer, default=0)
@@ -375,6 +437,41 @@ class GeneratedPicture(Row):
     download_count: Mapped[int] = mapped_column(Integer, default=0)
     error_message: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+
+
+class PoseRequest(Row):
+    """A pose that a customer misses in the library. One name is asked for once at a time by one customer."""
+
+    __tablename__ = "pose_requests"
+    __table_args__ = (
+        _one_of("status", PoseRequestStatus),
+        CheckConstraint("votes_count >= 1", name="votes_positive"),
+        CheckConstraint("status <> 'completed' OR completed_pose_id IS NOT NULL", name="completed_has_pose"),
+        Index(None, "user_id", "created_at"),
+        Index(None, "status", "created_at"),
+        Index(
+            "ix_pose_requests_open",
+            *("user_id", "folded_name"),
+            unique=True,
+            sqlite_where=text(_OPEN_REQUESTS),
+            postgresql_where=text(_OPEN_REQUESTS),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    pose_name: Mapped[str]
+    folded_name: Mapped[str] = mapped_column(String(400))
+    description: Mapped[str] = mapped_column(Text)
+    category_id: Mapped[str | None] = mapped_column(ForeignKey("pose_categories.id"))
+    use_case: Mapped[str | None]
+    reference_image_url: Mapped[str | None] = mapped_column(String(2000))
+    status: Mapped[str] = mapped_column(String(16), default=PoseRequestStatus.PENDING)
+    votes_count: Mapped[int] = mapped_column(Integer, default=1)
+    admin_notes: Mapped[str | None] = mapped_column(Text)
+    completed_pose_id: Mapped[str | None] = mapped_column(ForeignKey("poses.id"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 class StoredObject(Row):
