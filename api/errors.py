@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
+from api.wire.base import iso
 from models.errors import UnknownProfile
 from posegen import errors as domain
 from posegen.errors import FieldProblem
@@ -81,6 +82,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.EmailTaken: HTTPStatus.CONFLICT,
     domain.LoginRefused: HTTPStatus.UNAUTHORIZED,
     domain.NotEnoughCredits: HTTPStatus.PAYMENT_REQUIRED,
+    domain.QuotaExceeded: HTTPStatus.FORBIDDEN,
     domain.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.DatabaseAway: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -150,6 +152,13 @@ def add_handlers(app: FastAPI) -> None:
 def _facts(error: Exception) -> dict[str, Any]:
     if isinstance(error, domain.NotEnoughCredits):
         return {"required": error.required, "balance": error.balance}
+    if isinstance(error, domain.QuotaExceeded):
+        return {
+            "required": error.required,
+            "remaining": error.remaining,
+            "dailyQuota": error.daily_quota,
+            "resetAt": iso(error.resets_at),
+        }
     if isinstance(error, TooManyRequests):
         return {"retryAfter": error.retry_after_s}
     if isinstance(error, domain.Unavailable):

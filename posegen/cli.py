@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from posegen import accounts, ledger, migrating
+from posegen import accounts, ledger, migrating, quota
 from posegen.announcing import Announcer
 from posegen.bell import Bell
 from posegen.database import Database, database_now
@@ -134,6 +135,23 @@ def make_admin(email: str) -> None:
     with _writing() as session:
         accounts.make_admin(session, email=email, now=database_now(session))
         console.print(f"{email} is an administrator.")
+
+
+@user_app.command("unlimited")
+def unlimited(
+    email: str,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The last day (UTC); a past one ends it.")],
+    daily_quota: Annotated[int | None, typer.Option("--quota", help="Pictures a day; left out: as it is.")] = None,
+) -> None:
+    """Let a user draw a daily quota of pictures without credits, and before those who pay by the picture."""
+    with _writing() as session:
+        user = accounts.user_by_email(session, email)
+        now = database_now(session)
+        told = quota.subscribe(session, user, last_day=until.date(), daily_quota=daily_quota, now=now)
+        if told.active:
+            console.print(f"{email} draws {told.daily_quota} pictures a day through {until:%Y-%m-%d}.")
+        else:
+            console.print(f"{email} pays with credits.")
 
 
 @credits_app.command("grant")

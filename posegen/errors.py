@@ -12,6 +12,7 @@
     │   └── EmailTaken
     ├── LoginRefused             e-mail and password do not belong together
     ├── NotEnoughCredits         the balance does not cover the order
+    ├── QuotaExceeded            the unlimited tier's pictures of today do not cover the order
     ├── IdempotencyMismatch      the key was used before, with another body
     └── Unavailable              a part of the service is away; try again later
         ├── DatabaseAway
@@ -24,6 +25,7 @@ Every class has a stable `code`; facts are attributes; `str(error)` is one sente
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class PosegenError(Exception):
@@ -136,6 +138,22 @@ class NotEnoughCredits(PosegenError):
         super().__init__(f"This order costs {required} credits and your balance is {balance}.")
         self.required = required
         self.balance = balance
+
+
+class QuotaExceeded(PosegenError):
+    """Today's quota of the unlimited tier does not cover the order; nothing was taken, credits are not touched."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, *, required: int, remaining: int, daily_quota: int, resets_at: datetime) -> None:
+        super().__init__(
+            f"This order has {required} pictures and {remaining} of today's {daily_quota} are left; "
+            f"the quota starts anew at {resets_at:%H:%M} UTC."
+        )
+        self.required = required
+        self.remaining = remaining
+        self.daily_quota = daily_quota
+        self.resets_at = resets_at
 
 
 class IdempotencyMismatch(PosegenError):

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from posegen import ledger
+from posegen import ledger, quota
 from posegen.errors import Conflict, NotFound
 from posegen.events import record_event
 from posegen.leases import Claim, held_by
@@ -210,6 +210,8 @@ def _picture_row(item: WorkItem, status: GenerationStatus, now: datetime) -> Gen
 
 
 def _refund(session: Session, generation: Generation, item: WorkItem, why: str, now: datetime) -> None:
+    if item.unlimited:
+        quota.give_back(session, generation.user_id, taken_at=generation.created_at)
     generation.credit_refunded += item.price_credits
     ledger.refund(
         session,

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.profiles import Profile, profile
-from posegen import ledger
+from posegen import ledger, quota
 from posegen.avatars import prompt_attributes
 from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.estimates import drawing_estimate_s
@@ -66,6 +66,22 @@ class CheckedOrder:
     place: OrderPlace
     poses: Sequence[LibraryPose]
     drawn_by: Profile
+    unlimited: bool
+
+    @property
+    def price_credits(self) -> int:
+        """What each picture costs; the unlimited tier pays with its quota instead."""
+        return 0 if self.unlimited else picture_price(with_background=False)
+
+    @property
+    def total_credits(self) -> int:
+        """What the order costs."""
+        return self.price_credits * self.order.total_pictures
+
+    @property
+    def total_quota(self) -> int:
+        """How many pictures the order takes from the quota."""
+        return self.order.total_pictures if self.unlimited else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +92,7 @@ class PlacedOrder:
     total_pictures: int
     credits_charged: int
     estimated_s: int | None
+    quota_charged: int = 0
 
 
 def place_order(
@@ -89,8 +106,8 @@ def place_order(
 ) -> PlacedOrder:
     """Write the order, its charge and its work items. The caller commits, then rings.
 
-    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), NotEnoughCredits, IdempotencyMismatch.
-    A repeat with the same key and order returns the first answer and charges nothing.
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), NotEnoughCredits or QuotaExceeded,
+    IdempotencyMismatch. A repeat with the same key and order returns the first answer and charges nothing.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -98,7 +115,7 @@ def place_order(
         answered = first_answer(session, repeatable, now=now)
         if answered is not None:
             return PlacedOrder(**answered)
-    checked = check_order(session, user_id, order, profile_name=profile_name)
+    checked = check_order(session, user_id, order, profile_name=profile_name, now=now)
     project = lock_place(session, user_id, checked.place, now=now)
     generation = _generation(checked, project, now)
     session.add(generation)
@@ -111,19 +128,12 @@ def place_order(
         .values(total_generations=Project.total_generations + 1, updated_at=now)
         .execution_options(synchronize_session=False)
     )
-    ledger.charge(
-        session,
-        user_id,
-        generation.credit_charged,
-        reference=generation.id,
-        part=ledger.ORDER_PART,
-        description=f"{order.total_pictures} pictures for {project.project_name}",
-        now=now,
-    )
+    _pay(session, generation, project, now)
     placed = PlacedOrder(
         generation_id=generation.id,
         total_pictures=order.total_pictures,
         credits_charged=generation.credit_charged,
+        quota_charged=generation.quota_charged,
         estimated_s=drawing_estimate_s(session, generation, now=now),
     )
     if repeatable is not None:
@@ -131,7 +141,7 @@ def place_order(
     return placed
 
 
-def check_order(session: Session, user_id: str, order: Order, *, profile_name: str) -> CheckedOrder:
+def check_order(session: Session, user_id: str, order: Order, *, profile_name: str, now: datetime) -> CheckedOrder:
     """Return the order with what it names. Writes nothing: a quote goes through it too.
 
     Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording).
@@ -139,7 +149,13 @@ def check_order(session: Session, user_id: str, order: Order, *, profile_name: s
     drawn_by = profile(profile_name)
     place = place_of_order(session, user_id, order.project_id, order.avatar_id)
     _check(order, drawn_by)
-    return CheckedOrder(order=order, place=place, poses=_poses(session, order.pose_ids), drawn_by=drawn_by)
+    return CheckedOrder(
+        order=order,
+        place=place,
+        poses=_poses(session, order.pose_ids),
+        drawn_by=drawn_by,
+        unlimited=quota.is_unlimited(session, user_id, now=now),
+    )
 
 
 def _check(order: Order, drawn_by: Profile) -> None:
@@ -198,8 +214,25 @@ def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Gener
         profile=checked.drawn_by.name,
         allow_poseless=order.allow_poseless,
         status=GenerationStatus.PROCESSING,
-        credit_charged=order.total_pictures * picture_price(with_background=False),
+        credit_charged=checked.total_credits,
+        unlimited=checked.unlimited,
+        quota_charged=checked.total_quota,
         created_at=now,
+    )
+
+
+def _pay(session: Session, generation: Generation, project: Project, now: datetime) -> None:
+    if generation.unlimited:
+        quota.take(session, generation.user_id, generation.quota_charged, now=now)
+        return
+    ledger.charge(
+        session,
+        generation.user_id,
+        generation.credit_charged,
+        reference=generation.id,
+        part=ledger.ORDER_PART,
+        description=f"{generation.total_expected_poses} pictures for {project.project_name}",
+        now=now,
     )
 
 
@@ -234,7 +267,8 @@ def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]
                 guidance=_given(order.guidance, drawn_by.default_guidance),
                 control_scale=_given(order.control_scale, drawn_by.default_control_scale),
                 control_end=drawn_by.default_control_end,
-                price_credits=picture_price(with_background=False),
+                price_credits=checked.price_credits,
+                unlimited=checked.unlimited,
                 queued_at=generation.created_at,
                 created_at=generation.created_at,
             )

@@ -112,5 +112,9 @@ class OrderTold(Told):
             total_poses_expected=placed.total_pictures,
             credit_charged=placed.credits_charged,
             estimated_completion_time=placed.estimated_s,
-            message=f"{pictures} ordered for {placed.credits_charged} credits.",
+            message=f"{pictures} ordered {_price(placed)}.",
         )
+
+
+def _price(placed: PlacedOrder) -> str:
+    return "from today's quota" if placed.quota_charged else f"for {placed.credits_charged} credits"

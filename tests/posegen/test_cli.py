@@ -101,6 +101,35 @@ def test_an_administrator_is_made(sqlite_url: str) -> None:
 
 
 @pytest.mark.usefixtures("_served")
+def test_a_subscription_is_given_changed_and_ended() -> None:
+    add_ann()
+
+    given = posegen("user", "unlimited", "ann@example.com", "--until", "2999-12-31")
+    changed = posegen("user", "unlimited", "ann@example.com", "--until", "2999-12-31", "--quota", "250")
+    ended = posegen("user", "unlimited", "ann@example.com", "--until", "2020-01-01")
+
+    assert "draws 100 pictures a day through 2999-12-31" in given.output
+    assert "draws 250 pictures a day" in changed.output
+    assert "pays with credits" in ended.output
+
+
+@pytest.mark.usefixtures("_served")
+@pytest.mark.parametrize(
+    ("argv", "exit_code"),
+    [
+        (("nobody@example.com", "--until", "2999-12-31"), 1),
+        (("ann@example.com", "--until", "2999-12-31", "--quota", "0"), 1),
+        (("ann@example.com", "--until", "soon"), 2),
+        (("ann@example.com",), 2),
+    ],
+)
+def test_a_subscription_that_cannot_be_is_told(argv: tuple[str, ...], exit_code: int) -> None:
+    add_ann()
+
+    assert posegen("user", "unlimited", *argv).exit_code == exit_code
+
+
+@pytest.mark.usefixtures("_served")
 def test_granted_credits_are_in_the_ledger(sqlite_url: str) -> None:
     add_ann()
 

@@ -191,7 +191,7 @@ class House:
             return session.execute(select(func.count()).select_from(table)).scalar_one()
 
     def assert_books_balance(self) -> None:
-        """Entries, balances, charges, refunds, counters, items, pictures and event numbers agree, for everybody."""
+        """Entries, balances, charges, refunds, quotas, counters, items, pictures and event numbers agree."""
         with self.database.reading() as session:
             for user in session.scalars(select(User)):
                 entries = session.scalars(select(LedgerEntry).where(LedgerEntry.user_id == user.id)).all()
@@ -200,11 +200,19 @@ class House:
                     select(UserEvent.event_id).where(UserEvent.user_id == user.id).order_by(UserEvent.event_id)
                 ).all()
                 assert list(numbers) == list(range(1, user.event_counter + 1))
+                if user.quota_day is not None:
+                    theirs = session.scalars(select(Generation).where(Generation.user_id == user.id)).all()
+                    assert user.quota_used == sum(
+                        generation.quota_charged - generation.poses_failed - generation.poses_cancelled
+                        for generation in theirs
+                        if generation.unlimited and generation.created_at.date() == user.quota_day
+                    )
             for generation in session.scalars(select(Generation)):
                 entries = session.scalars(select(LedgerEntry).where(LedgerEntry.reference == generation.id)).all()
                 charged = -sum(entry.amount_credits for entry in entries if entry.type == "usage")
                 refunded = sum(entry.amount_credits for entry in entries if entry.type == "refund")
                 assert (generation.credit_charged, generation.credit_refunded) == (charged, refunded)
+                assert generation.quota_charged == (generation.total_expected_poses if generation.unlimited else 0)
                 items = session.scalars(select(WorkItem).where(WorkItem.generation_id == generation.id)).all()
                 by_status = {
                     status: [i for i in items if i.status == status] for status in ("completed", "failed", "cancelled")
