@@ -12,6 +12,8 @@ from posegen.poses.keypoints import MAX_PEOPLE, KeyPoint, Person, Pose
 from posegen.poses.library_files import AuthoredCategory, LibraryFiles, read_library
 from posegen.poses.openpose import ImportedPose, pose_from_openpose, pose_to_openpose
 from posegen.poses.preview import draw_preview
+from posegen.poses.rendering import Rendering, pose_png
+from posegen.poses.transforms import composed_pose, fitted_pose, mirrored_pose
 
 __all__ = [
     "MAX_PEOPLE",
@@ -26,12 +28,17 @@ __all__ = [
     "PoseError",
     "PoseFileRefused",
     "PoseRefused",
+    "Rendering",
     "SheetRefused",
+    "composed_pose",
     "contact_sheet",
     "draw_pose",
     "draw_preview",
+    "fitted_pose",
     "frame_pose",
+    "mirrored_pose",
     "pose_from_openpose",
+    "pose_png",
     "pose_to_openpose",
     "read_library",
     "read_pose_file",

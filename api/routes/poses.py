@@ -1,0 +1,33 @@
+"""Key-points in and out: reading any dialect of OpenPose JSON, changing a pose, and drawing it."""
+
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from api.access import CurrentUser
+from api.routes import POSE_GENERATOR
+from api.wire.poses import PoseAsked, PoseImported, RenderAsked
+from posegen.poses import pose_png
+
+router = APIRouter(prefix=f"{POSE_GENERATOR}/poses", tags=["poses"])
+
+
+@router.post("/import")
+def import_pose(body: PoseAsked, _caller: CurrentUser) -> PoseImported:
+    """Return the key-points in the one dialect this service writes, and what had to be assumed to read them."""
+    return PoseImported.of(body.changed())
+
+
+@router.post("/render", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def render_pose(
+    body: RenderAsked, _caller: CurrentUser, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """Return the pose as a picture: the control map as the model gets it, or a preview."""
+    content = pose_png(body.changed().pose, body.rendering, body.width, body.height)
+    etag = f'"{sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content, media_type="image/png", headers=headers)

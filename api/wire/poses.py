@@ -1,0 +1,104 @@
+"""Key-points on the wire: OpenPose JSON as other tools write it, with what shall be done to it.
+
+Inside `people` nothing is renamed, and `canvas_width` and `canvas_height` keep OpenPose's spelling in answers too, so
+that an answer is itself a file that other tools read; both spellings are taken.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from api.wire.base import Asked, Real, Switch, Told, Whole
+from posegen.poses import (
+    MAX_PEOPLE,
+    ImportedPose,
+    PoseRefused,
+    Rendering,
+    composed_pose,
+    fitted_pose,
+    frame_pose,
+    mirrored_pose,
+    pose_from_openpose,
+    pose_to_openpose,
+)
+
+
+class KeyPointsAsked(Asked):
+    """One OpenPose document. What is in it is read by the domain, which names what it refuses."""
+
+    people: Any = None
+    canvas_width: Any = None
+    canvas_height: Any = None
+
+    def imported(self) -> ImportedPose:
+        """Read the key-points, in any dialect. Raises PoseRefused."""
+        return pose_from_openpose(
+            {"people": self.people, "canvas_width": self.canvas_width, "canvas_height": self.canvas_height}
+        )
+
+
+class PoseAsked(KeyPointsAsked):
+    """A pose, or several to be put side by side, and what shall be done to it: in this order."""
+
+    poses: Annotated[list[KeyPointsAsked], Field(max_length=MAX_PEOPLE)] | None = None
+    mirror: Switch | None = None
+    fit: Switch | None = Field(default=None, description="As large as the canvas holds, in its middle")
+    aspect: Annotated[Real, Field(gt=0)] | None = Field(default=None, description="Width / height of the new canvas")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_a_list(cls, body: Any) -> Any:
+        """Take the only picture of a list, as some tools write their files."""
+        return body[0] if isinstance(body, list) and len(body) == 1 and isinstance(body[0], Mapping) else body
+
+    def changed(self) -> ImportedPose:
+        """Read the key-points and do what is asked. Raises PoseRefused."""
+        read = imported_all(self.poses, "poses") if self.poses else [self.imported()]
+        pose = composed_pose([one.pose for one in read]) if self.poses else read[0].pose
+        if self.mirror:
+            pose = mirrored_pose(pose)
+        if self.aspect is not None:
+            pose = frame_pose(pose, self.aspect)
+        if self.fit:
+            pose = fitted_pose(pose)
+        said = dict.fromkeys(sentence for one in read for sentence in one.assumptions)
+        return ImportedPose(pose=pose, assumptions=tuple(said))
+
+
+class RenderAsked(PoseAsked):
+    """A pose to be drawn, and how."""
+
+    rendering: Rendering = Rendering.MAP
+    width: Whole = 512
+    height: Whole = 512
+
+
+class KeyPointsTold(Told):
+    """A pose as one OpenPose document: people in 0..1 of a canvas, whose size carries the aspect ratio."""
+
+    people: list[dict[str, Any]]
+    canvas_width: int = Field(alias="canvas_width")
+    canvas_height: int = Field(alias="canvas_height")
+
+
+class PoseImported(KeyPointsTold):
+    """What was read, and in sentences what had to be assumed to read it."""
+
+    assumptions: list[str]
+
+    @classmethod
+    def of(cls, imported: ImportedPose) -> "PoseImported":
+        """Describe an imported pose."""
+        return cls(**pose_to_openpose(imported.pose), assumptions=list(imported.assumptions))
+
+
+def imported_all(documents: list[KeyPointsAsked], field: str) -> list[ImportedPose]:
+    """Read every document. Raises PoseRefused with the path of what is wrong, such as `poses[2].people[0]`."""
+    read = []
+    for index, document in enumerate(documents):
+        try:
+            read.append(document.imported())
+        except PoseRefused as e:
+            raise PoseRefused(f"{field}[{index}].{e.field}", e.reason) from e
+    return read
