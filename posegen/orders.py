@@ -9,21 +9,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from models.profiles import Profile, profile
 from posegen import ledger, quota
 from posegen.avatars import prompt_attributes
-from posegen.errors import BadInput, FieldProblem, NotFound
+from posegen.errors import BadInput, FieldProblem
 from posegen.estimates import drawing_estimate_s
 from posegen.idempotency import Repeatable, first_answer, keep_answer
-from posegen.identifiers import SEED_LIMIT, new_id, new_seed
+from posegen.identifiers import SEED_LIMIT, new_id
+from posegen.ordered_pictures import OrderedPicture, OwnPose, library_pictures, own_pictures, seeds_from
 from posegen.prices import picture_price
 from posegen.projects import OrderPlace, lock_place, place_of_order
 from posegen.prompts import picture_prompt
 from posegen.statuses import GenerationStatus, ItemKind, ItemStatus
-from posegen.tables import Generation, LibraryPose, Project, WorkItem
+from posegen.tables import Generation, Project, WorkItem
 from posegen.wording import check_wording
 
 GALLERY = "GALLERY_REFERENCE"
@@ -34,7 +35,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A gallery order as asked for: library poses times variations. None means the profile's default.
+    """A gallery order as asked for: poses of the library and own ones, times variations. None: the profile's default.
 
     Without an avatar it is the project's; without a project the order goes to the avatar's default one.
     """
@@ -42,6 +43,7 @@ class Order:
     project_id: str | None
     pose_ids: tuple[str, ...]
     variations: int
+    own_poses: tuple[OwnPose, ...] = ()
     avatar_id: str | None = None
     words: str | None = None
     width_px: int | None = None
@@ -55,7 +57,7 @@ class Order:
     @property
     def total_pictures(self) -> int:
         """How many pictures are asked for."""
-        return len(self.pose_ids) * self.variations
+        return (len(self.pose_ids) + len(self.own_poses)) * self.variations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ class CheckedOrder:
 
     order: Order
     place: OrderPlace
-    poses: Sequence[LibraryPose]
+    pictures: Sequence[OrderedPicture]
     drawn_by: Profile
     unlimited: bool
 
@@ -152,7 +154,7 @@ def check_order(session: Session, user_id: str, order: Order, *, profile_name: s
     return CheckedOrder(
         order=order,
         place=place,
-        poses=_poses(session, order.pose_ids),
+        pictures=_pictures(session, order),
         drawn_by=drawn_by,
         unlimited=quota.is_unlimited(session, user_id, now=now),
     )
@@ -163,7 +165,7 @@ def _check(order: Order, drawn_by: Profile) -> None:
     problems = []
     size = _size(order, drawn_by)
     for field, count, highest in (
-        ("selectedPoseIds", len(order.pose_ids), MOST_POSES),
+        ("selectedPoseIds", len(order.pose_ids) + len(order.own_poses), MOST_POSES),
         ("batchSize", order.variations, MOST_VARIATIONS),
     ):
         if not 1 <= count <= highest:
@@ -185,18 +187,15 @@ def _check(order: Order, drawn_by: Profile) -> None:
         raise BadInput(" ".join(problem.message for problem in problems), problems)
     if order.words:
         check_wording(order.words, field="textPrompt")
+    for index, own in enumerate(order.own_poses):
+        check_wording(own.name or "", field=f"poses[{index}].name")
 
 
-def _poses(session: Session, pose_ids: Sequence[str]) -> list[LibraryPose]:
-    if len(set(pose_ids)) != len(pose_ids):
-        message = "A pose is named twice; ask for variations instead."
-        raise BadInput(message, [FieldProblem(field="selectedPoseIds", message=message)])
-    rows = session.scalars(select(LibraryPose).where(LibraryPose.id.in_(pose_ids), LibraryPose.is_public.is_(True)))
-    found = {row.id: row for row in rows}
-    missing = [pose_id for pose_id in pose_ids if pose_id not in found]
-    if missing:
-        raise NotFound("pose", missing)
-    return [found[pose_id] for pose_id in pose_ids]
+def _pictures(session: Session, order: Order) -> list[OrderedPicture]:
+    """Return every picture, in the order they were asked for. A given seed counts up from picture to picture."""
+    seeds = seeds_from(order.seed)
+    chosen = library_pictures(session, order.pose_ids, order.variations, seeds)
+    return chosen + own_pictures(order.own_poses, order.variations, seeds)
 
 
 def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Generation:
@@ -237,43 +236,39 @@ def _pay(session: Session, generation: Generation, project: Project, now: dateti
 
 
 def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]:
-    """Return an item per pose and variation. A given seed counts up from picture to picture."""
     order, drawn_by = checked.order, checked.drawn_by
     width_px, height_px = _size(order, drawn_by)
-    items: list[WorkItem] = []
-    for pose, variation in ((pose, variation) for pose in checked.poses for variation in range(order.variations)):
-        key = f"{pose.id}-v{variation}"
-        items.append(
-            WorkItem(
-                kind=ItemKind.POSE,
-                generation_id=generation.id,
-                user_id=generation.user_id,
-                status=ItemStatus.QUEUED,
-                variation_key=key,
-                part=key,
-                pose_id=pose.id,
-                people=pose.people,
-                prompt=picture_prompt(
-                    attributes=generation.avatar_attributes,
-                    words=order.words,
-                    pose_name=pose.name,
-                    pose_description=pose.description,
-                ),
-                seed=new_seed() if order.seed is None else (order.seed + len(items)) % SEED_LIMIT,
-                profile=drawn_by.name,
-                width_px=width_px,
-                height_px=height_px,
-                steps=_given(order.steps, drawn_by.default_steps),
-                guidance=_given(order.guidance, drawn_by.default_guidance),
-                control_scale=_given(order.control_scale, drawn_by.default_control_scale),
-                control_end=drawn_by.default_control_end,
-                price_credits=checked.price_credits,
-                unlimited=checked.unlimited,
-                queued_at=generation.created_at,
-                created_at=generation.created_at,
-            )
+    return [
+        WorkItem(
+            kind=ItemKind.POSE,
+            generation_id=generation.id,
+            user_id=generation.user_id,
+            status=ItemStatus.QUEUED,
+            variation_key=picture.variation_key,
+            part=picture.variation_key,
+            pose_id=picture.pose_id,
+            people=picture.people,
+            prompt=picture_prompt(
+                attributes=generation.avatar_attributes,
+                words=order.words,
+                pose_name=picture.pose_name,
+                pose_description=picture.pose_description,
+            ),
+            seed=picture.seed,
+            profile=drawn_by.name,
+            width_px=width_px,
+            height_px=height_px,
+            steps=_given(order.steps, drawn_by.default_steps),
+            guidance=_given(order.guidance, drawn_by.default_guidance),
+            control_scale=_given(order.control_scale, drawn_by.default_control_scale),
+            control_end=drawn_by.default_control_end,
+            price_credits=checked.price_credits,
+            unlimited=checked.unlimited,
+            queued_at=generation.created_at,
+            created_at=generation.created_at,
         )
-    return items
+        for picture in checked.pictures
+    ]
 
 
 def _size(order: Order, drawn_by: Profile) -> tuple[int, int]:

@@ -10,7 +10,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole
+from api.wire.poses import KeyPointsAsked, imported_all
 from posegen.errors import NotAvailableYet
+from posegen.ordered_pictures import OwnPose
 from posegen.orders import GALLERY, Order, PlacedOrder
 
 TEXT = "TEXT_DESCRIPTION"
@@ -18,11 +20,18 @@ DEFAULT_VARIATIONS = 4
 MOST_POSES = 50
 
 
+class OwnPoseAsked(KeyPointsAsked):
+    """Key-points of the customer's own. The name, if there is one, goes into the prompt."""
+
+    name: Annotated[Text, Field(max_length=100)] | None = None
+
+
 class GenerateBody(Asked):
     """What a customer orders."""
 
     generation_type: Literal["GALLERY_REFERENCE", "TEXT_DESCRIPTION"]
     project_id: Identifier
+    poses: Annotated[list[OwnPoseAsked], Field(max_length=MOST_POSES)] | None = None
     selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
         default=None, validate_default=True
     )
@@ -40,14 +49,15 @@ class GenerateBody(Asked):
     guidance: Real | None = None
     control_strength: Real | None = None
     loras: list[Any] | None = None
-    poses: list[Any] | None = None
     allow_poseless: Switch | None = None
 
     @field_validator("selected_pose_ids")
     @classmethod
     def _needed_in_gallery_mode(cls, value: list[str] | None, given: ValidationInfo) -> list[str] | None:
-        if given.data.get("generation_type") == GALLERY and not value:
-            raise PydanticCustomError("poses_missing", "Choose 1 to {most} poses", {"most": MOST_POSES})
+        if given.data.get("generation_type") == GALLERY and "poses" in given.data:
+            together = len(value or ()) + len(given.data["poses"] or ())
+            if not 1 <= together <= MOST_POSES:
+                raise PydanticCustomError("poses_missing", "Choose 1 to {most} poses", {"most": MOST_POSES})
         return value
 
     @field_validator("text_prompt")
@@ -69,17 +79,21 @@ class GenerateBody(Asked):
             (self.output_formats, "Exporting", "outputFormats"),
             (self.avatar_id, "The avatar creator", "avatarId"),
             (self.loras, "Drawing with LoRAs", "loras"),
-            (self.poses, "Ordering with own key-points", "poses"),
         ):
             if asked:
                 raise NotAvailableYet(feature, field)
 
     def order(self) -> Order:
-        """Return the order this body asks for. Raises NotAvailableYet."""
+        """Return the order this body asks for. Raises NotAvailableYet, and BadInput for key-points that are no pose."""
         self.check_available()
+        own = self.poses or []
         return Order(
             project_id=self.project_id,
             pose_ids=tuple(self.selected_pose_ids or ()),
+            own_poses=tuple(
+                OwnPose(pose=read.pose, name=(asked.name or "").strip() or None)
+                for asked, read in zip(own, imported_all(own, "poses"), strict=True)
+            ),
             variations=self.batch_size or DEFAULT_VARIATIONS,
             words=self.text_prompt,
             width_px=self.width,

@@ -4,12 +4,13 @@ Inside `people` nothing is renamed, and `canvas_width` and `canvas_height` keep 
 that an answer is itself a file that other tools read; both spellings are taken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from api.wire.base import Asked, Real, Switch, Told, Whole
+from posegen.errors import BadInput, FieldProblem
 from posegen.poses import (
     MAX_PEOPLE,
     ImportedPose,
@@ -53,7 +54,7 @@ class PoseAsked(KeyPointsAsked):
         return body[0] if isinstance(body, list) and len(body) == 1 and isinstance(body[0], Mapping) else body
 
     def changed(self) -> ImportedPose:
-        """Read the key-points and do what is asked. Raises PoseRefused."""
+        """Read the key-points and do what is asked. Raises PoseRefused, or BadInput for several."""
         read = imported_all(self.poses, "poses") if self.poses else [self.imported()]
         pose = composed_pose([one.pose for one in read]) if self.poses else read[0].pose
         if self.mirror:
@@ -93,12 +94,15 @@ class PoseImported(KeyPointsTold):
         return cls(**pose_to_openpose(imported.pose), assumptions=list(imported.assumptions))
 
 
-def imported_all(documents: list[KeyPointsAsked], field: str) -> list[ImportedPose]:
-    """Read every document. Raises PoseRefused with the path of what is wrong, such as `poses[2].people[0]`."""
-    read = []
+def imported_all(documents: Sequence[KeyPointsAsked], field: str) -> list[ImportedPose]:
+    """Read every document. Raises BadInput, naming what is wrong in each of them, such as `poses[2].people[0]`."""
+    read, problems = [], []
     for index, document in enumerate(documents):
         try:
             read.append(document.imported())
         except PoseRefused as e:
-            raise PoseRefused(f"{field}[{index}].{e.field}", e.reason) from e
+            named = PoseRefused(f"{field}[{index}].{e.field}", e.reason)
+            problems.append(FieldProblem(field=named.field, message=str(named)))
+    if problems:
+        raise BadInput(" ".join(problem.message for problem in problems), problems)
     return read

@@ -89,6 +89,38 @@ def test_wishes_reach_every_picture(ann: httpx2.Client, house: House) -> None:
     assert all("a red summer dress, Pose" in item.prompt for item in items)
 
 
+def test_own_key_points_are_drawn_beside_poses_of_the_library(ann: httpx2.Client, house: House) -> None:
+    in_pixels = {"people": [{"pose_keypoints_2d": [300, 600, 1] * 25}], "canvas_width": 600, "canvas_height": 800}
+
+    told = ann.post(GENERATE, json=body(house, poses=[{**OWN, "name": "  Leaning on air "}, in_pixels])).json()
+
+    assert (told["totalPosesExpected"], told["creditCharged"]) == (8, 240)
+    items = house.items(told["generationId"])
+    assert [item.variation_key for item in items[4:]] == ["inline-0-v0", "inline-0-v1", "inline-1-v0", "inline-1-v1"]
+    assert [item.pose_id for item in items[3:]] == [house.pose_ids[1], None, None, None, None]
+    assert "person, Leaning on air, professional" in items[4].prompt
+    assert items[4].people["people"][0]["pose_keypoints_2d"] == [0.1, 0.2, 0.9] * 18
+    assert items[6].people["people"][0]["pose_keypoints_2d"] == [0.5, 0.75, 1] * 18
+    assert all(item.people["canvas_width"] * 4 == item.people["canvas_height"] * 3 for item in items[4:])
+    house.assert_books_balance()
+
+
+def test_own_key_points_are_enough_for_an_order(ann: httpx2.Client, house: House) -> None:
+    told = ann.post(GENERATE, json=body(house, selectedPoseIds=None, poses=[OWN])).json()
+
+    assert {item.variation_key for item in house.items(told["generationId"])} == {"inline-0-v0", "inline-0-v1"}
+
+
+def test_other_key_points_under_the_same_key_are_another_order(ann: httpx2.Client, house: House) -> None:
+    asked = body(house, poses=[OWN])
+    first, again = (ann.post(GENERATE, json=asked, headers={"Idempotency-Key": "k"}) for _ in range(2))
+
+    other = ann.post(GENERATE, json={**asked, "poses": [{**OWN, "name": "b"}]}, headers={"Idempotency-Key": "k"})
+
+    assert again.json() == first.json()
+    assert (first.status_code, other.status_code) == (202, 422)
+
+
 def test_unknown_fields_and_nulls_are_taken_as_left_out(ann: httpx2.Client, house: House) -> None:
     extras = {
         "avatarId": None, "seed": None, "textPrompt": "", "exportFormats": [], "outputFormats": None, "loras": [],
@@ -98,6 +130,7 @@ def test_unknown_fields_and_nulls_are_taken_as_left_out(ann: httpx2.Client, hous
     assert ann.post(GENERATE, json=body(house, **extras)).status_code == 202
 
 
+OWN = {"people": [{"pose_keypoints_2d": [0.1, 0.2, 0.9] * 18}], "canvas_width": 3, "canvas_height": 4}
 REFUSED_FIELDS = [
     ({"batchSize": 0}, {"batchSize"}),
     ({"batchSize": 7}, {"batchSize"}),
@@ -133,6 +166,16 @@ REFUSED_FIELDS = [
     ({"useBackgroundChanger": "yes"}, {"useBackgroundChanger"}),
     ({"exportFormats": "tiktok"}, {"exportFormats"}),
     ({"variationCount": 11}, {"variationCount"}),
+    ({"poses": "all"}, {"poses"}),
+    ({"poses": [7]}, {"poses[0]"}),
+    ({"poses": [{}]}, {"poses[0].people"}),
+    ({"poses": [{"people": []}, OWN, {"people": [{"pose_keypoints_2d": [0.5] * 7}]}]},
+     {"poses[0].people", "poses[2].people[0].pose_keypoints_2d"}),
+    ({"poses": [{**OWN, "canvas_width": -1}]}, {"poses[0].canvas_width"}),
+    ({"poses": [{**OWN, "name": "x" * 101}]}, {"poses[0].name"}),
+    ({"poses": [OWN, {**OWN, "name": "naked"}]}, {"poses[1].name"}),
+    ({"poses": [OWN] * 51}, {"poses"}),
+    ({"poses": [OWN] * 49}, {"selectedPoseIds"}),
     ({"steps": 99, "guidance": 99, "seed": -5}, {"steps", "guidance", "seed"}),
     ({"batchSize": 9, "textPrompt": "short", "seed": "x", "selectedPoseIds": None},
      {"batchSize", "textPrompt", "seed", "selectedPoseIds"}),
@@ -177,7 +220,6 @@ NOT_YET = [
     ({"outputFormats": ["tiktok"]}, "outputFormats"),
     ({"avatarId": "some-avatar"}, "avatarId"),
     ({"loras": [{"name": "style", "strength": 1}]}, "loras"),
-    ({"poses": [{"people": []}]}, "poses"),
 ]
 
 
