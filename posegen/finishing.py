@@ -46,11 +46,16 @@ class DrawnPicture:
 def mark_started(session: Session, generation_id: str, *, now: datetime) -> bool:
     """Note that the first picture of a generation is being drawn, and tell the user; only the first caller wins.
 
+    False for a generation that is final: it may have been cancelled since its picture was claimed.
     Locks the generation and the user: not for a transaction that has claimed items (they come between the two).
     """
     user_id = session.execute(
         update(Generation)
-        .where(Generation.id == generation_id, Generation.started_at.is_(None))
+        .where(
+            Generation.id == generation_id,
+            Generation.started_at.is_(None),
+            Generation.status == GenerationStatus.PROCESSING,
+        )
         .values(started_at=now)
         .returning(Generation.user_id)
         .execution_options(synchronize_session=False)

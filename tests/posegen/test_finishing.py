@@ -229,6 +229,19 @@ def test_only_the_first_who_starts_a_generation_tells_of_it(house: House) -> Non
     assert house.generation(generation_id).started_at == later(1)
 
 
+def test_nothing_starts_after_it_was_cancelled(house: House) -> None:
+    house.customer()
+    generation_id = house.order("ann", 1).generation_id
+    with house.database.writing() as session:
+        cancel_generation(session, generation_id, "ann", now=later(1))
+
+    with house.database.writing() as session:
+        assert not mark_started(session, generation_id, now=later(2))
+
+    assert [event.type for event in house.events("ann")] == ["cancelled"]
+    assert house.generation(generation_id).started_at is None
+
+
 def test_the_events_of_an_order_tell_its_whole_story_in_order(house: House) -> None:
     house.customer()
     generation_id = house.order("ann", 2).generation_id
