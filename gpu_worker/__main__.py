@@ -26,7 +26,9 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(f"The settings cannot be read; ./scripts/start writes a .env that can.\n{error}", file=sys.stderr)
+        for problem in error.errors():  # not the error itself: it may show a secret
+            print(f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}", file=sys.stderr)
+        print("Set it in the environment or in .env (./scripts/start writes one).", file=sys.stderr)
         return CannotStart.exit_code
     set_up_logging(settings.log_format, process="gpu_worker")
     try:

@@ -28,7 +28,9 @@ def seconds_of(duration: str) -> int:
 class Settings(BaseSettings):
     """The frozen settings of one process. Construct it once; a missing JWT_SECRET is refused with pydantic's error."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     jwt_secret: SecretStr = Field(min_length=32, description="Signs logins (HS256); shared with a studio's own backend")
     jwt_expires_in: str = Field("7d", description="How long a login lasts")
@@ -48,9 +50,12 @@ class Settings(BaseSettings):
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
+    auth_auto_provision: bool = Field(False, description="Create the users of tokens that a studio's backend signed")
     login_rate: str = Field("5/15minute", description="Logins per address and e-mail")
     register_rate: str = Field("3/hour", description="Registrations per address")
     generate_rate: str = Field("5/minute", description="Orders per user")
+    profile_rate: str = Field("10/hour", description="Profile changes per user")
+    upload_rate: str = Field("10/minute", description="Uploaded photos per user")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="json, console, or auto by terminal")
 
     @field_validator("cors_origin", mode="before")

@@ -1,5 +1,8 @@
 """What a process is told from outside."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from sqlalchemy import make_url
 from posegen.bell import connect
 from posegen.settings import Settings, seconds_of
 
+ROOT = Path(__file__).parents[2]
 SECRET = "a secret of more than thirty-two characters"
 
 
@@ -83,6 +87,34 @@ def test_no_secret_shows_in_the_settings_own_words(monkeypatch: pytest.MonkeyPat
 
     assert SECRET not in told
     assert not any(secret in told for secret in ("hunter2", "hunter3", "hunter4"))
+
+
+def test_a_refused_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", "hunter2")
+
+    with pytest.raises(ValidationError, match="jwt_secret") as refused:
+        Settings()
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["api", "gpu_worker", "posegen recover"])
+def test_a_part_that_cannot_read_its_settings_shows_no_value(part: str, tmp_path: Path) -> None:
+    module, *arguments = part.split()
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "JWT_SECRET": "hunter2", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "JWT_SECRET: " in told
+    assert "Traceback" not in told
+    assert "hunter2" not in told
 
 
 def test_origins_are_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
