@@ -36,10 +36,21 @@ class Storage:
         _check_key(key)
         try:
             self._store.put(key, content)
-            _flush(self._folder / key)
-            _flush((self._folder / key).parent)
+            self._flush_path(key)
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
+
+    def _flush_path(self, key: str) -> None:
+        """Wait until the file and every name on the way to it are on the disk; obstore renames but does not sync.
+
+        All folders, each time: one that is already there may have been made a moment ago by a process that has not
+        synced it yet. Syncing one that did not change costs a millisecond or two.
+        """
+        path = self._folder / key
+        while path != self._folder:
+            _flush(path)
+            path = path.parent
+        _flush(path)
 
     def get(self, key: str) -> bytes:
         """Read a file. Raises NotFound or StorageAway."""
@@ -107,7 +118,7 @@ def stored_object(session: Session, key: str) -> StoredObject:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk; obstore renames but does not sync."""
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

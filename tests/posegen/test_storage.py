@@ -1,5 +1,6 @@
 """The picture store and its links."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -68,6 +69,23 @@ def test_a_reader_sees_a_whole_file_or_the_one_before_it(store: Storage, tmp_pat
 
     assert odd == []
     assert [path.name for path in (tmp_path / "storage").rglob("*") if path.is_file()] == ["b2-1.png"]
+
+
+def test_every_name_of_a_new_path_is_on_the_disk_when_put_returns(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was just made, by us or by another process, is lost in a power cut until its folder is synced."""
+    synced: list[Path] = []
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", note)
+    root = tmp_path / "storage"
+
+    store.put(KEY, b"x")
+
+    assert synced == [root / KEY, root / "pictures/a1", root / "pictures", root]
 
 
 @pytest.mark.parametrize(
