@@ -67,10 +67,12 @@ class Program:
         self._argv = argv
         self._env = env
         self._child: subprocess.Popen[bytes] | None = None
+        self._asked_at: float | None = None
 
     def start(self) -> None:
         """Start the command."""
         self._child = start_child(self._argv, log_file=self.log_file, env=self._env)
+        self._asked_at = None
 
     @property
     def exit_code(self) -> int | None:
@@ -78,15 +80,18 @@ class Program:
         return self._child.poll() if self._child else None
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM."""
+        """Send SIGTERM; `stop_within_s` counts from here."""
+        self._asked_at = time.monotonic()
         if self._child and self._child.poll() is None:
             self._child.terminate()
 
     def stop(self, hurried: Callable[[], bool]) -> bool:
-        """SIGTERM unless asked already, then SIGKILL after `stop_within_s`."""
+        """SIGTERM unless asked already, then SIGKILL once `stop_within_s` have passed since it was asked."""
         if self._child is None:
             return True
-        deadline = time.monotonic() + self.stop_within_s
+        if self._asked_at is None:
+            self.ask_to_stop()
+        deadline = (self._asked_at or time.monotonic()) + self.stop_within_s
         while self._child.poll() is None and time.monotonic() < deadline and not hurried():
             time.sleep(0.02)
         return stop_child(self._child, timeout_s=0)

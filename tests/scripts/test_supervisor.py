@@ -56,6 +56,24 @@ def test_a_part_that_ignores_sigterm_is_killed_at_its_deadline_and_named(tmp_pat
     assert said == ["part did not end in time and was killed."]
 
 
+def test_parts_that_ignore_sigterm_share_one_deadline(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(said.append)
+    parts = [program(tmp_path, STUBBORN, name=f"part-{number}", rank=Rank.WORKER) for number in range(4)]
+    with nothing_left_behind():
+        for part in parts:
+            part.stop_within_s = 1.0
+            supervisor.start(part)
+        for part in parts:
+            wait_until_up(part)
+        began = time.monotonic()
+        supervisor.stop()
+        took_s = time.monotonic() - began
+
+    assert len(said) == 4
+    assert 1.0 <= took_s < 2.0
+
+
 def test_hurrying_does_not_wait_for_the_deadline(tmp_path: Path) -> None:
     supervisor = Supervisor(print)
     part = program(tmp_path, STUBBORN)
