@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.pace import Pace
 from api.rates import Rates
 from api.tokens import Tokens
 from posegen.announcing import Announcer
@@ -26,6 +27,8 @@ class Service:
     links: Links
     tokens: Tokens
     rates: Rates
+    profile_pace: Pace
+    upload_pace: Pace
 
     def close(self) -> None:
         """Give every connection back."""
@@ -47,6 +50,8 @@ def open_service(settings: Settings) -> Service:
         links=links,
         tokens=Tokens(settings),
         rates=Rates(settings),
+        profile_pace=Pace(settings.profile_rate),
+        upload_pace=Pace(settings.upload_rate),
     )
 
 

@@ -4,6 +4,7 @@ Hashing takes tens of milliseconds on purpose, so it never happens in a writing 
 check in a reading session, then note the login.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType
 
@@ -12,20 +13,32 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from posegen.errors import BadInput, EmailTaken, FieldProblem, LoginRefused, NotFound
+from posegen.errors import BadInput, Conflict, EmailTaken, FieldProblem, LoginRefused, NotFound
+from posegen.identifiers import new_id
 from posegen.tables import User
 
 HashedPassword = NewType("HashedPassword", str)
 LEAST_PASSWORD_LENGTH = 12
+LONGEST_EMAIL = 320
 _HASHES = PasswordHash.recommended()
 _NOBODY = _HASHES.hash("nobody has this password")
 
 
-def hash_password(password: str) -> HashedPassword:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChanges:
+    """What a user changes of their profile; None stays as it is. `proven` is the password hash that was proven."""
+
+    name: str | None = None
+    email: str | None = None
+    password: HashedPassword | None = None
+    proven: str | None = None
+
+
+def hash_password(password: str, *, field: str = "password") -> HashedPassword:
     """Return the password's hash. Raises BadInput for a short one."""
     if len(password) < LEAST_PASSWORD_LENGTH:
         message = f"A password has at least {LEAST_PASSWORD_LENGTH} characters."
-        raise BadInput(message, [FieldProblem(field="password", message=message)])
+        raise BadInput(message, [FieldProblem(field=field, message=message)])
     return HashedPassword(_HASHES.hash(password))
 
 
@@ -63,6 +76,68 @@ def note_login(session: Session, user_id: str, *, now: datetime) -> User:
     return user
 
 
+def provision(session: Session, user_id: str, *, email: str | None, now: datetime) -> User:
+    """Return the user whom a studio's own backend calls so, created with no credits and no password if need be.
+
+    Raises EmailTaken when somebody else here has that e-mail: an account is never taken over by its address.
+    """
+    # Without an e-mail it gets one that nobody can register beforehand.
+    user = User(
+        id=user_id,
+        email=_normalised(email) if email and _keepable(email) else f"{new_id()}@no-email.invalid",
+        created_at=now,
+        updated_at=now,
+        last_login_at=now,
+    )
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError as error:
+        known = session.get(User, user_id)
+        if known is None:
+            raise EmailTaken(user.email) from error
+        return known
+    return user
+
+
+def prove(session: Session, user_id: str, *, password: str | None, email: str | None, new_password: bool) -> str | None:
+    """Return the hash that the current password was proven against; None when the change needs no proof.
+
+    A new e-mail or password needs one. Raises BadInput for a missing or wrong password, and for an account that has
+    none because it logs in elsewhere. Writes nothing.
+    """
+    user = user_by_id(session, user_id)
+    if not new_password and (email is None or _normalised(email) == user.email):
+        return None
+    if user.password_hash is None:
+        raise _not_proven("This account logs in elsewhere; change its e-mail and password there.")
+    if password is None:
+        raise _not_proven("A new e-mail or password needs the current password too.")
+    if not _HASHES.verify(password, user.password_hash):
+        raise _not_proven("The current password is wrong.")
+    return user.password_hash
+
+
+def change_profile(session: Session, user_id: str, changes: ProfileChanges, *, now: datetime) -> User:
+    """Change a profile. Raises EmailTaken, and Conflict when the password changed since it was proven."""
+    user = session.scalars(
+        select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    ).one_or_none()
+    if user is None:
+        raise NotFound("user", [user_id])
+    if changes.proven is not None and changes.proven != user.password_hash:
+        raise Conflict("Your password was changed just now; please try again.")
+    try:
+        with session.begin_nested():
+            user.name = user.name if changes.name is None else changes.name.strip() or None
+            user.email = user.email if changes.email is None else _normalised(changes.email)
+            user.password_hash = changes.password or user.password_hash
+            user.updated_at = now
+    except IntegrityError as error:
+        raise EmailTaken(changes.email or user.email) from error
+    return user
+
+
 def reset_password(session: Session, *, email: str, password: HashedPassword, now: datetime) -> User:
     """Set a new password. Raises NotFound."""
     user = user_by_email(session, email)
@@ -93,6 +168,14 @@ def user_by_id(session: Session, user_id: str) -> User:
     if user is None:
         raise NotFound("user", [user_id])
     return user
+
+
+def _not_proven(message: str) -> BadInput:
+    return BadInput(message, [FieldProblem(field="currentPassword", message=message)])
+
+
+def _keepable(email: str) -> bool:
+    return len(email) <= LONGEST_EMAIL and "\0" not in email
 
 
 def _normalised(email: str) -> str:

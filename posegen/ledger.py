@@ -4,6 +4,7 @@ A debit is one conditional UPDATE, never read-then-write, so two orders at once 
 entry's (reference, type, part) is unique in SQL, so a repeated charge or refund breaks its transaction, not the sum.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -24,6 +25,16 @@ def balance_of(session: Session, user_id: str) -> int:
     if balance is None:
         raise NotFound("user", [user_id])
     return balance
+
+
+def history(session: Session, user_id: str, *, limit: int) -> Sequence[LedgerEntry]:
+    """Return the user's newest entries, newest first."""
+    return session.scalars(
+        select(LedgerEntry)
+        .where(LedgerEntry.user_id == user_id)
+        .order_by(LedgerEntry.created_at.desc(), LedgerEntry.id.desc())
+        .limit(limit)
+    ).all()
 
 
 def charge(

@@ -1,16 +1,20 @@
 """Logging in, and how many credits are left."""
 
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from api.access import CurrentUser
+from api.profiles import change_profile
 from api.service import Parts, Service
 from api.wire.accounts import (
     Balance,
     BalanceTold,
+    EntryTold,
     LoginBody,
     LoginTold,
+    ProfileBody,
     ProfileTold,
     RegisterBody,
     UserAndToken,
@@ -20,6 +24,7 @@ from posegen import accounts, ledger
 from posegen.database import database_now
 from posegen.tables import User
 
+MOST_ENTRIES = 1000
 router = APIRouter(prefix="/api", tags=["accounts"])
 
 
@@ -48,8 +53,13 @@ def log_in(body: LoginBody, request: Request, service: Parts) -> LoginTold:
 def profile(caller: CurrentUser, service: Parts) -> ProfileTold:
     """Tell who is logged in, with a fresh token."""
     with service.database.reading() as session:
-        told = _login(service, accounts.user_by_id(session, caller.id))
-    return ProfileTold(data=told, user=told.user, token=told.token)
+        return ProfileTold.of(_login(service, accounts.user_by_id(session, caller.id)))
+
+
+@router.put("/auth/profile")
+def put_profile(body: ProfileBody, caller: CurrentUser, service: Parts) -> ProfileTold:
+    """Change name, e-mail or password, and go on with a fresh token."""
+    return ProfileTold.of(_login(service, change_profile(service, caller, body)))
 
 
 @router.get("/credits/balance")
@@ -57,6 +67,15 @@ def balance(caller: CurrentUser, service: Parts) -> BalanceTold:
     """Tell how many credits are left."""
     with service.database.reading() as session:
         return BalanceTold(data=Balance(balance=ledger.balance_of(session, caller.id)))
+
+
+@router.get("/credits/history")
+def history(
+    caller: CurrentUser, service: Parts, limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = MOST_ENTRIES
+) -> list[EntryTold]:
+    """Return what changed the balance, newest first."""
+    with service.database.reading() as session:
+        return [EntryTold.of(entry) for entry in ledger.history(session, caller.id, limit=limit)]
 
 
 def _login(service: Service, user: User) -> UserAndToken:

@@ -6,9 +6,9 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Text, Told
+from api.wire.base import Asked, Moment, Text, Told
 from posegen.accounts import LEAST_PASSWORD_LENGTH
-from posegen.tables import User
+from posegen.tables import LedgerEntry, User
 
 LONGEST_PASSWORD = 1024
 # The library's own switch: nothing is mailed, so a studio's internal domain (studio.local) is as good as any.
@@ -39,6 +39,15 @@ class LoginBody(Asked):
     password: Annotated[Text, Field(max_length=LONGEST_PASSWORD)]
 
 
+class ProfileBody(Asked):
+    """Changes of one's own profile; what is left out stays."""
+
+    name: Annotated[Text, Field(max_length=200)] | None = None
+    email: Annotated[Text, Field(max_length=320), AfterValidator(_address)] | None = None
+    current_password: Annotated[Text, Field(max_length=LONGEST_PASSWORD)] | None = None
+    new_password: Annotated[Text, Field(min_length=LEAST_PASSWORD_LENGTH, max_length=LONGEST_PASSWORD)] | None = None
+
+
 class UserTold(Told):
     """A user as they see themselves."""
 
@@ -47,11 +56,19 @@ class UserTold(Told):
     name: str | None
     role: str
     credit_balance: int
+    created_at: Moment
 
     @classmethod
     def of(cls, user: User) -> "UserTold":
         """Describe a user."""
-        return cls(id=user.id, email=user.email, name=user.name, role=user.role, credit_balance=user.credit_balance)
+        return cls(
+            id=user.id,
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            credit_balance=user.credit_balance,
+            created_at=user.created_at,
+        )
 
 
 class UserAndToken(Told):
@@ -74,6 +91,11 @@ class ProfileTold(LoginTold):
     user: UserTold
     token: str
 
+    @classmethod
+    def of(cls, login: UserAndToken) -> "ProfileTold":
+        """Describe a profile."""
+        return cls(data=login, user=login.user, token=login.token)
+
 
 class Balance(Told):
     """Credits left."""
@@ -86,3 +108,26 @@ class BalanceTold(Told):
 
     success: bool = True
     data: Balance
+
+
+class EntryTold(Told):
+    """One change of a balance; an order's amount is negative."""
+
+    id: str
+    amount: int
+    type: str
+    description: str
+    reference_id: str
+    created_at: Moment
+
+    @classmethod
+    def of(cls, entry: LedgerEntry) -> "EntryTold":
+        """Describe an entry."""
+        return cls(
+            id=entry.id,
+            amount=entry.amount_credits,
+            type=entry.type,
+            description=entry.description,
+            reference_id=entry.reference,
+            created_at=entry.created_at,
+        )
