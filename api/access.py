@@ -8,8 +8,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.errors import Forbidden, Unauthenticated
 from api.service import Parts, Service
-from posegen.accounts import user_by_id
-from posegen.errors import NotFound
+from api.tokens import Claims
+from posegen.accounts import provision, user_by_id
+from posegen.database import database_now
+from posegen.errors import EmailTaken, NotFound
+from posegen.tables import User
 
 ADMIN = "admin"
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The token of /api/auth/login")
@@ -26,14 +29,27 @@ class Caller:
 
 
 def caller_of(service: Service, token: str) -> Caller:
-    """Return the user a token stands for. Raises Unauthenticated, also for a user that does not exist (any more)."""
+    """Return the user a token stands for. Raises Unauthenticated, also for a user that does not exist (any more).
+
+    With AUTH_AUTO_PROVISION a user that only the studio's own backend knows is created at first sight.
+    """
     claims = service.tokens.read(token)
-    with service.database.reading() as session:
-        try:
+    try:
+        with service.database.reading() as session:
             user = user_by_id(session, claims.user_id)
-        except NotFound as error:
+    except NotFound as error:
+        if not service.settings.auth_auto_provision:
             raise Unauthenticated("This login belongs to nobody here; please log in again.") from error
-        return Caller(id=user.id, email=user.email, name=user.name, role=user.role)
+        user = _provisioned(service, claims)
+    return Caller(id=user.id, email=user.email, name=user.name, role=user.role)
+
+
+def _provisioned(service: Service, claims: Claims) -> User:
+    try:
+        with service.database.writing() as session:
+            return provision(session, claims.user_id, email=claims.email, now=database_now(session))
+    except EmailTaken as error:
+        raise Unauthenticated("Another account here has the e-mail of this login; please ask your operator.") from error
 
 
 def current_user(
