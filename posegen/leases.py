@@ -20,6 +20,8 @@ from posegen.tables import User, WorkItem
 CANDIDATES_PER_ROW = 4
 """Read so many candidates of a user per free row, since other workers may lock some of them first."""
 LEAST_CANDIDATES = 16
+APART = timedelta(microseconds=1)
+"""Pictures taken in one transaction are claimed so far apart, or nobody would know later in which order they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
     claims: list[Claim] = []
     # Another claimer may hold what stands first: then choose again among the rest, instead of leaving empty-handed.
     while chosen := choose(candidates, room, recent_unlimited=tiers, now=now):
-        taken = _take(session, claimant, chosen, now)
+        taken = _take(session, claimant, chosen, now + len(claims) * APART)
         claims += taken
         if len(taken) == len(chosen) or any(claim.alone for claim in taken):
             break
@@ -176,7 +178,7 @@ def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now
         item.attempt += 1
         item.worker = claimant.worker
         item.lease_until = now + timedelta(seconds=claimant.lease_s)
-        item.claimed_at = now
+        item.claimed_at = now + len(claims) * APART
         item.drawn_alone = candidate.suspect
         claims.append(_claim_of(item))
     return claims

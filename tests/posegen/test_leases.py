@@ -136,6 +136,18 @@ def test_the_unlimited_tier_gets_three_of_four_claims_while_others_wait(house: H
     assert served == ["bob", "bob", "bob", "ann"] * 2
 
 
+def test_the_share_of_the_tier_holds_when_several_pictures_are_taken_at_once(house: House) -> None:
+    for user_id in ("bob", "ann"):
+        house.customer(user_id)
+        house.order(user_id, 12)
+    with house.database.writing() as session:
+        session.execute(update(WorkItem).where(WorkItem.user_id == "bob").values(unlimited=True))
+
+    served = [claim.user_id for second in range(3) for claim in house.claim(5, now=later(second))]
+
+    assert served == (["bob", "bob", "bob", "ann"] * 4)[:15]
+
+
 def test_another_profiles_claims_do_not_count_for_the_share_of_the_tier(house: House) -> None:
     for user_id in ("ann", "bob", "elsewhere"):
         house.customer(user_id)
