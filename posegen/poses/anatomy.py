@@ -31,8 +31,8 @@ LEFT_EYE: Final[Vec3] = (0.0185, 0.116, 0.046)
 LEFT_EAR: Final[Vec3] = (0.041, 0.108, -0.004)
 
 
-def face_points() -> tuple[Vec3, ...]:
-    """Return the 70 points of a neutral face in the frame of the head."""
+def face_points(smile: float = 0.0) -> tuple[Vec3, ...]:
+    """Return the 70 points of a face in the frame of the head: neutral, or smiling with closed lips up to smile = 1."""
     jaw = [_jaw(math.radians(90 * (i - 8) / 8)) for i in range(17)]
     brow = [
         (0.008, 0.128, 0.054),
@@ -69,7 +69,11 @@ def face_points() -> tuple[Vec3, ...]:
         (-0.012, 0.0), (-0.005, 0.001), (0.0, 0.0008), (0.005, 0.001),
         (0.012, 0.0), (0.005, -0.001), (0.0, -0.0014), (-0.005, -0.001),
     )  # fmt: skip
-    mouth = [(dx, 0.068 + dy, 0.054 - abs(dx) * 0.6) for dx, dy in (*upper, *lower, *inner)]
+    wider, lift = 1 + 0.28 * smile, 34.0 * smile  # the corners go out, and up with the square of their distance
+    mouth = [
+        (dx * wider, 0.068 + dy + lift * dx * dx - 0.002 * smile, 0.054 - abs(dx * wider) * 0.6)
+        for dx, dy in (*upper, *lower, *inner)
+    ]
     pupils = [(-eye_x, eye_y, eye_z), (eye_x, eye_y, eye_z)]
     return (*jaw, *right_brow, *left_brow, *ridge, *base, *right_eye, *left_eye, *mouth, *pupils)
 
@@ -98,6 +102,12 @@ HAND_SHAPES: Final[dict[str, HandShape]] = {
     "relaxed": HandShape((4, 1, -3, -7), ((14, 22, 12), (20, 28, 16), (25, 32, 18), (28, 34, 18)), (30, 25, 14)),
     "fist": HandShape((2, 0, -2, -4), (_FIST, _FIST, _FIST, _FIST), (18, 45, 45)),
     "point": HandShape((2, 0, -2, -4), ((2, 4, 2), _FIST, _FIST, _FIST), (22, 45, 40)),
+    "victory": HandShape((13, -11, -2, -4), ((2, 3, 2), (2, 3, 2), _FIST, _FIST), (10, 60, 40)),
+    "thumb_up": HandShape((2, 0, -2, -4), (_FIST, _FIST, _FIST, _FIST), (84, 6, -4)),
+    "ok": HandShape((2, 2, -6, -14), ((50, 62, 30), (14, 12, 6), (2, 6, 4), (-6, 4, 2)), (14, 62, 0)),
+    "call": HandShape((2, 0, -2, -22), (_FIST, _FIST, _FIST, (4, 4, 2)), (78, 6, -2)),
+    "curved": HandShape((4, 1, -3, -7), ((30, 34, 26), (30, 34, 26), (30, 34, 26), (30, 34, 26)), (40, 12, 2)),
+    "heart": HandShape((2, 0, -2, -4), ((8, 48, 52), (10, 50, 52), (12, 52, 52), (14, 54, 52)), (164, 52, 0)),
     "hold": HandShape((6, 1, -4, -9), ((38, 34, 18), (40, 36, 20), (42, 38, 20), (44, 38, 20)), (38, 48, 10)),
 }
 

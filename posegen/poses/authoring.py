@@ -141,6 +141,7 @@ def _placement(fields: Fields) -> Placement:
         anchor=given[0],
         height=fields.number(given[0], -0.5, 2),
         x=fields.number("x", 0, 1, default=0.5),
+        roll=fields.number("roll", -180, 180, default=0),
     )
     fields.finish()
     return placement
@@ -165,6 +166,7 @@ def _head(fields: Fields) -> Head:
         nod=fields.number("nod", -60, 60, default=0),
         tilt=fields.number("tilt", -60, 60, default=0),
         face=fields.flag("face", default=False),
+        smile=fields.number("smile", 0, 1, default=0),
     )
     fields.finish()
     return head

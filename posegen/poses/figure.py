@@ -84,12 +84,16 @@ class Torso:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """turn: to the viewer's right; nod: down; tilt: crown to the viewer's right. All absolute. face: with landmarks."""
+    """turn: to the viewer's right; nod: down; tilt: crown to the viewer's right. All absolute.
+
+    face: with landmarks, smiling from 0 to 1.
+    """
 
     turn: float = 0.0
     nod: float = 0.0
     tilt: float = 0.0
     face: bool = False
+    smile: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +101,16 @@ class Placement:
     """Where the figure stands on the canvas: standing height as a share of the canvas height, x, and one height.
 
     `height` is where the `anchor` (ground under the lowest foot, middle of the hips, or neck) lies, in 0..1 downwards.
-    x is the middle of the body's width for `ground` and `hip`, and the neck itself for `neck`.
+    x is the middle of the body's width for `ground` and `hip`, and the neck itself for `neck`. `roll` turns the whole
+    figure in the picture after everything else, crown to the viewer's right: -90 lays a standing figure down, its
+    head to the viewer's left. All other angles are those before the roll.
     """
 
     stature: float
     anchor: str
     height: float
     x: float = 0.5
+    roll: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +161,31 @@ def solve(figure: Figure) -> SolvedFigure:
         hands[side] = None if arm.hand is None else _hand_points(arm.hand, wrist, lower, side)
     head, face = _head_points(figure, neck, up)
     body = tuple(points.get(i) if 0 < i < 14 else head.get(i) for i in range(18))
-    return SolvedFigure(figure=figure, body=body, hand_right=hands[-1], hand_left=hands[1], face=face)
+    roll = figure.placement.roll
+    return SolvedFigure(
+        figure=figure,
+        body=tuple(None if p is None else rolled(p, roll) for p in body),
+        hand_right=_all_rolled(hands[-1], roll),
+        hand_left=_all_rolled(hands[1], roll),
+        face=_all_rolled(face, roll),
+    )
+
+
+def rolled(point: Vec3, roll: float) -> Vec3:
+    """Turn a point or a direction in the plane of the picture, clockwise for the viewer, in degrees."""
+    if not roll:
+        return point
+    cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    return point[0] * cos + point[1] * sin, point[1] * cos - point[0] * sin, point[2]
+
+
+def chest_front(torso: Torso) -> Vec3:
+    """Return where the chest faces, before the roll: square to the spine and to the line of the shoulders."""
+    return _unit(_cross(_across(torso.chest_turn, torso.chest_tilt), _up(torso.lean, torso.bow)))
+
+
+def _all_rolled(points: tuple[Vec3, ...] | None, roll: float) -> tuple[Vec3, ...] | None:
+    return None if points is None else tuple(rolled(p, roll) for p in points)
 
 
 def project(solved: SolvedFigure, aspect: float) -> Person:
@@ -203,7 +234,7 @@ def _head_points(figure: Figure, neck: Vec3, up: Vec3) -> tuple[dict[int, Vec3],
     )
     shown = {index: placed(point) for index, point, normal, least in candidates if faces_viewer(normal, least)}
     with_face = head.face and abs(head.turn) <= _FACE_SHOWN_TO
-    return shown, tuple(placed(p) for p in anatomy.face_points()) if with_face else None
+    return shown, tuple(placed(p) for p in anatomy.face_points(head.smile)) if with_face else None
 
 
 def _hand_points(hand: Hand, wrist: Vec3, forearm: Vec3, side: int) -> tuple[Vec3, ...]:

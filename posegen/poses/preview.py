@@ -34,6 +34,10 @@ _LIPS: Final[RGB] = (188, 110, 98)
 _HAIR: Final[RGB] = (84, 62, 52)
 
 _XY = tuple[float, float]
+_MAY_TOUCH_THE_GROUND: Final = (
+    skeleton.R_ANKLE, skeleton.L_ANKLE, skeleton.R_KNEE, skeleton.L_KNEE, skeleton.R_HIP, skeleton.L_HIP,
+    skeleton.R_SHOULDER, skeleton.L_SHOULDER,
+)  # fmt: skip
 
 
 def draw_preview(pose: Pose, width_px: int, height_px: int) -> Image.Image:
@@ -41,15 +45,16 @@ def draw_preview(pose: Pose, width_px: int, height_px: int) -> Image.Image:
     check_size(width_px, height_px)
     size = width_px * _OVERSAMPLING, height_px * _OVERSAMPLING
     people = [_Mannequin.of(person, size) for person in frame_pose(pose, width_px / height_px).people]
-    canvas = _backdrop(size)
-    shadow = Image.new("L", size)
+    # What is soft is drawn at the final size, because blurring the large canvas takes longer than everything else.
+    ground, shadow = _backdrop((width_px, height_px)), Image.new("L", (width_px, height_px))
     for mannequin in people:
         mannequin.cast_shadow(ImageDraw.Draw(shadow))
-    blur = min(size) * 0.008
-    canvas.paste(Image.new("RGB", size, _SHADOW), mask=shadow.filter(ImageFilter.GaussianBlur(blur)))
+    blur = min(width_px, height_px) * 0.008
+    ground.paste(Image.new("RGB", shadow.size, _SHADOW), mask=shadow.filter(ImageFilter.GaussianBlur(blur)))
+    canvas = ground.resize(size, Image.Resampling.NEAREST)
     for mannequin in people:
         mannequin.draw(_Brush(ImageDraw.Draw(canvas), mannequin.unit))
-    return canvas.resize((width_px, height_px), Image.Resampling.LANCZOS)
+    return canvas.reduce(_OVERSAMPLING)
 
 
 def _backdrop(size: tuple[int, int]) -> Image.Image:
@@ -123,14 +128,14 @@ class _Mannequin:
         )
 
     def cast_shadow(self, draw: ImageDraw.ImageDraw) -> None:
-        feet = [p for i in (skeleton.R_ANKLE, skeleton.L_ANKLE, skeleton.R_HIP, skeleton.L_HIP) if (p := self.body[i])]
-        ankles = [p for i in (skeleton.R_ANKLE, skeleton.L_ANKLE) if (p := self.body[i])]
-        if not ankles:
+        if not (self.body[skeleton.R_ANKLE] or self.body[skeleton.L_ANKLE]):
             return
-        low = max(y for _, y in feet) + 0.045 * self.unit
-        near = [x for x, y in feet if y > low - 0.16 * self.unit]
+        carrying = [p for i in _MAY_TOUCH_THE_GROUND if (p := self.body[i])]
+        low = max(y for _, y in carrying) + 0.045 * self.unit
+        near = [x for x, y in carrying if y > low - 0.16 * self.unit]
         left, right = min(near) - 0.09 * self.unit, max(near) + 0.09 * self.unit
-        draw.ellipse((left, low - 0.016 * self.unit, right, low + 0.016 * self.unit), fill=150)
+        outline = (left, low - 0.016 * self.unit, right, low + 0.016 * self.unit)
+        draw.ellipse(tuple(edge / _OVERSAMPLING for edge in outline), fill=150)
 
     def draw(self, brush: _Brush) -> None:
         """Draw from back to front: far side, legs, torso, head, near side."""
@@ -168,10 +173,14 @@ class _Mannequin:
         dx, dy = (ankle[0] - knee[0]) / length, (ankle[1] - knee[1]) / length
         side = math.copysign(1.0, self.turn)
         ahead, down = 0.105 * abs(self.turn), 0.012 + 0.030 * (1 - abs(self.turn))
-        return (
+        toes = (
             ankle[0] + (dy * side * ahead + dx * down) * self.unit,
             ankle[1] + (-dx * side * ahead + dy * down) * self.unit,
         )
+        ground = max(p[1] for p in self.body if p) + 0.055 * self.unit
+        if toes[1] > ground:  # kneeling or lying: the instep rests on the floor
+            return ankle[0] + dx * 0.09 * self.unit, ankle[1] + dy * 0.09 * self.unit
+        return toes
 
     def _arm(self, brush: _Brush, side: int, fill: RGB) -> None:
         shoulder, elbow, wrist = self._joints(side, (2, 3, 4), (5, 6, 7))
@@ -241,17 +250,20 @@ class _Mannequin:
         top = (centre[0] + up[0] * 0.024 * self.unit, centre[1] + up[1] * 0.024 * self.unit)
         chin = (centre[0] - up[0] * 0.022 * self.unit, centre[1] - up[1] * 0.022 * self.unit)
         away = nose is None
-        if nose is not None and abs(nose[0] - centre[0]) > 0.03 * self.unit:
+        across = (-up[1], up[0])  # to the viewer's right of an upright head
+        ahead = 0.0 if nose is None else (nose[0] - centre[0]) * across[0] + (nose[1] - centre[1]) * across[1]
+        if nose is not None and abs(ahead) > 0.03 * self.unit:
             brush.disc(nose, 0.009, _SKIN)
-            shift = math.copysign(0.008, nose[0] - centre[0]) * self.unit
-            chin = (chin[0] + shift, chin[1])
+            shift = math.copysign(0.008, ahead) * self.unit
+            chin = (chin[0] + across[0] * shift, chin[1] + across[1] * shift)
         crown = (top[0] + up[0] * 0.008 * self.unit, top[1] + up[1] * 0.008 * self.unit)
         brush.disc(crown, wide + 0.004, _HAIR)
         brush.tapered(top, chin, (wide, wide * 0.78), _HAIR if away else _SKIN, edge=0.0)
         if not away:
             brush.disc(crown, wide + 0.004, _HAIR, edge=0.0)
-            back = 0.0 if nose is None else max(-1.0, min(1.0, (centre[0] - nose[0]) / (0.05 * self.unit)))
-            brow = (top[0] - back * 0.016 * self.unit, top[1] - up[1] * 0.020 * self.unit)
+            forward = max(-1.0, min(1.0, ahead / (0.05 * self.unit))) * 0.016 * self.unit
+            low = 0.020 * self.unit
+            brow = (top[0] + across[0] * forward - up[0] * low, top[1] + across[1] * forward - up[1] * low)
             brush.tapered(brow, chin, (wide * 0.97, wide * 0.78), _SKIN, edge=0.0)
         self._features(brush, eyes)
 
@@ -299,9 +311,12 @@ def _head_up(eyes: list[_XY], ears: list[_XY], neck: _XY, centre: _XY) -> _XY:
             length = math.hypot(dx, dy)
             if length > 1e-6:
                 up = (dy / length, -dx / length)
-                return up if up[1] < 0.3 else (-up[0], -up[1])
+                along_neck = up[0] * (centre[0] - neck[0]) + up[1] * (centre[1] - neck[1])
+                return up if along_neck > 0 else (-up[0], -up[1])
     length = math.hypot(centre[0] - neck[0], centre[1] - neck[1]) or 1.0
-    dx, dy = 0.4 * (centre[0] - neck[0]) / length, (centre[1] - neck[1]) / length
+    dx, dy = (centre[0] - neck[0]) / length, (centre[1] - neck[1]) / length
+    if abs(dy) > abs(dx):  # heads are carried more upright than necks, unless somebody lies
+        dx *= 0.4
     length = math.hypot(dx, dy) or 1.0
     return dx / length, dy / length
 
@@ -326,8 +341,16 @@ def _turn(body: list[_XY | None], unit: float) -> float:
     if not (right and left and nose and neck):
         return 0.0
     full = 2 * (anatomy.HALF_HIPS if body[skeleton.R_HIP] else anatomy.HALF_SHOULDERS) * unit
-    across = max(-1.0, min(1.0, (left[0] - right[0]) / full))
-    return math.copysign(math.sqrt(1 - across * across), nose[0] - neck[0])
+    to_left, ahead = left[0] - right[0], nose[0] - neck[0]
+    hips = [p for i in (skeleton.R_HIP, skeleton.L_HIP) if (p := body[i])]
+    spine = _between(hips[0], hips[-1], 0.5) if hips else neck
+    down, aside = spine[1] - neck[1], spine[0] - neck[0]
+    if abs(aside) > 2 * abs(down):  # lying: what is across the body runs up the picture
+        sign = math.copysign(1.0, aside)
+        ears = [p for i in (skeleton.R_EAR, skeleton.L_EAR) if (p := body[i])]
+        to_left, ahead = sign * (right[1] - left[1]), sign * ((ears[0] if ears else neck)[1] - nose[1])
+    across = max(-1.0, min(1.0, to_left / full))
+    return math.copysign(math.sqrt(1 - across * across), ahead)
 
 
 def _between(a: _XY, b: _XY, share: float) -> _XY:

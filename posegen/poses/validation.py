@@ -13,11 +13,24 @@ from typing import Final
 from posegen.poses import anatomy
 from posegen.poses.anatomy import Vec3
 from posegen.poses.authoring import AuthoredPose
-from posegen.poses.figure import SolvedFigure
+from posegen.poses.figure import SolvedFigure, chest_front, rolled
 from posegen.poses.keypoints import Person
-from posegen.poses.skeleton import BODY_NAMES, L_ANKLE, L_SHOULDER, NOSE, R_ANKLE, R_SHOULDER
+from posegen.poses.skeleton import (
+    BODY_NAMES,
+    L_ANKLE,
+    L_EAR,
+    L_EYE,
+    L_SHOULDER,
+    NECK,
+    NOSE,
+    R_ANKLE,
+    R_EAR,
+    R_EYE,
+    R_SHOULDER,
+)
 
 _MARGIN: Final = 0.015
+_LEAST_ABOVE: Final = 0.01  # between the top of a head, which is no key-point, and the edge
 _LEAST_EXTENT: Final = 0.45  # of the canvas, on the longer side of the figure
 _LEAST_SEEN: Final = 8
 _LONGER_THAN_BONE: Final = 1.06
@@ -30,7 +43,7 @@ _MOST_HEAD_TURN: Final = 80.0
 _MOST_BACKWARDS_ARM: Final = -0.9  # upper arm against the chest's front: the cosine of 64 degrees behind the body
 _LEAST_KNEE_HINGE: Final = -0.16  # a straight knee may look bent forward by this sine, nine degrees
 _OFF_BALANCE: Final = 0.05  # of the standing height, beyond the feet
-_NEAR_DUPLICATE: Final = 0.03  # mean distance of the body points, in standing heights
+_NEAR_DUPLICATE: Final = 0.045  # of the canvas's height, that some joint or fingertip lies elsewhere
 
 _BONES: Final = (
     (2, 3, anatomy.UPPER_ARM), (3, 4, anatomy.FOREARM), (5, 6, anatomy.UPPER_ARM), (6, 7, anatomy.FOREARM),
@@ -38,7 +51,8 @@ _BONES: Final = (
 )  # fmt: skip
 _PAIRS: Final = ((0, 2), (1, 3), (4, 6), (5, 7))  # the same bone of the right and the left side, in _BONES
 _HINGES: Final = (("elbow", 2, 3, 4), ("elbow", 5, 6, 7), ("knee", 8, 9, 10), ("knee", 11, 12, 13))
-_MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+_TIPS: Final = (4, 8, 12, 16, 20)  # of the fingers, in a hand's 21 points
+_MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16, *range(23, 28), *range(18, 23))
 # Share of the body's weight, and the ends of the segment it lies in the middle of (Winter's table).
 _WEIGHTS: Final = (
     (0.028, 2, 3), (0.022, 3, 4), (0.028, 5, 6), (0.022, 6, 7),
@@ -64,7 +78,7 @@ def validate_poses(poses: Sequence[AuthoredPose]) -> tuple[Finding, ...]:
     for first, second in combinations(poses, 2):
         distance = pose_distance(first, second)
         if distance < _NEAR_DUPLICATE:
-            message = f"is nearly the same as {first.slug} (mean distance {distance:.3f})"
+            message = f"is nearly the same as {first.slug} (no point lies further off than {distance:.3f})"
             findings.append(Finding(slug=second.slug, rule="duplicate", message=message))
     return tuple(findings)
 
@@ -77,7 +91,8 @@ def validate_pose(authored: AuthoredPose) -> tuple[Finding, ...]:
         stature = solved.figure.placement.stature if solved else _guessed_stature(points)
         messages += [("frame", m) for m in _frame(person, cut_off=authored.support == "cut_off")]
         messages += [("proportions", m) for m in _proportions(points, stature, with_depth=solved is not None)]
-        messages += [("sides", m) for m in _sides(points, stature)]
+        if not _seen_from_behind(solved):
+            messages += [("sides", m) for m in _sides(points, stature)]
         if solved is not None:
             messages += [("joints", m) for m in _joints(solved)]
         if authored.support == "feet":
@@ -86,15 +101,17 @@ def validate_pose(authored: AuthoredPose) -> tuple[Finding, ...]:
 
 
 def pose_distance(first: AuthoredPose, second: AuthoredPose) -> float:
-    """Return how unlike two poses are: mean distance of their body points in standing heights, mirrored or not.
+    """Return how unlike two poses are: how far the point that differs most lies off, in heights of the canvas.
 
-    Infinite for different numbers of people and for poses that show too different parts of the body.
+    Necks are laid on each other, and the mirrored pose counts as well. Not the mean, because one arm makes another
+    pose; not in heights of the body, because the same stand seen close is another picture. Infinite for different
+    numbers of people and for poses that show different parts of the body.
     """
     if len(first.pose.people) != len(second.pose.people):
         return math.inf
     pairs = list(zip(_normalised(first), _normalised(second), strict=True))
-    straight = max(_mean_distance(a, b) for a, b in pairs)
-    flipped = max(_mean_distance(a, _flipped(b)) for a, b in pairs)
+    straight = max(_largest_distance(a, b) for a, b in pairs)
+    flipped = max(_largest_distance(a, _flipped(b)) for a, b in pairs)
     return min(straight, flipped)
 
 
@@ -104,11 +121,35 @@ def _frame(person: Person, *, cut_off: bool) -> Iterator[str]:
     top, bottom = min(p.y for p in seen), max(p.y for p in seen)
     if left < _MARGIN or right > 1 - _MARGIN or top < _MARGIN or (bottom > 1 - _MARGIN and not cut_off):
         yield f"reaches the edge of the frame (x {left:.3f}..{right:.3f}, y {top:.3f}..{bottom:.3f})"
+    crown = _crown(person)
+    if crown is not None and not (crown[1] > _LEAST_ABOVE and _LEAST_ABOVE < crown[0] < 1 - _LEAST_ABOVE):
+        yield f"cuts the top of the head off (at x {crown[0]:.3f}, y {crown[1]:.3f})"
+    soles = [] if cut_off else [sole for sole in (_sole(person, 9, 10), _sole(person, 12, 13)) if sole is not None]
+    if any(not (0 < x < 1 and y < 1) for x, y in soles):
+        yield "cuts a foot off"
     if max(right - left, bottom - top) < _LEAST_EXTENT:
         yield "is too small in its frame"
     count = sum(1 for p in person.body if p is not None)
     if count < _LEAST_SEEN:
         yield f"shows only {count} of the body's points"
+
+
+def _crown(person: Person) -> _XY | None:
+    """Return where the top of the head is drawn, which no key-point marks: on from the neck through the eyes."""
+    neck, seen = person.body[NECK], [p for i in (R_EYE, L_EYE, R_EAR, L_EAR) if (p := person.body[i])]
+    if neck is None or not seen:
+        return None
+    x, y = sum(p.x for p in seen) / len(seen), sum(p.y for p in seen) / len(seen)
+    further = anatomy.HEAD_ABOVE_NECK / anatomy.LEFT_EYE[1]
+    return neck.x + (x - neck.x) * further, neck.y + (y - neck.y) * further
+
+
+def _sole(person: Person, knee: int, ankle: int) -> _XY | None:
+    start, end = person.body[knee], person.body[ankle]
+    if start is None or end is None:
+        return None
+    further = 1 + anatomy.ANKLE_HEIGHT / anatomy.SHANK
+    return start.x + (end.x - start.x) * further, start.y + (end.y - start.y) * further
 
 
 def _proportions(points: list[_XY | None], stature: float, *, with_depth: bool) -> Iterator[str]:
@@ -128,6 +169,11 @@ def _proportions(points: list[_XY | None], stature: float, *, with_depth: bool) 
             yield f"the limbs ending at {BODY_NAMES[_BONES[right][1]]} and on the other side differ in length"
 
 
+def _seen_from_behind(solved: SolvedFigure | None) -> bool:
+    """Say whether the sides cannot be told from the picture: somebody who looks back over their own shoulder."""
+    return solved is not None and abs(solved.figure.torso.chest_turn) > 90
+
+
 def _sides(points: list[_XY | None], stature: float) -> Iterator[str]:
     right, left = points[R_SHOULDER], points[L_SHOULDER]
     if points[NOSE] and right and left and right[0] - left[0] > 0.5 * anatomy.HALF_SHOULDERS * stature:
@@ -143,8 +189,9 @@ def _joints(solved: SolvedFigure) -> Iterator[str]:
     sideways = abs(torso.lean * math.cos(math.radians(torso.hips_turn)))
     if sideways > _MOST_SIDEWAYS:
         yield f"bends the spine {sideways:.0f} degrees to the side"
-    hips_left = (math.cos(math.radians(torso.hips_turn)), 0.0, -math.sin(math.radians(torso.hips_turn)))
-    front = (math.sin(math.radians(torso.chest_turn)), 0.0, math.cos(math.radians(torso.chest_turn)))
+    turn, roll = math.radians(torso.hips_turn), solved.figure.placement.roll
+    hips_left = rolled((math.cos(turn), 0.0, -math.sin(turn)), roll)
+    front = rolled(chest_front(torso), roll)
     for name, root, hinge, tip in _HINGES:
         upper, lower = _towards(body, root, hinge), _towards(body, hinge, tip)
         bend = math.degrees(math.acos(max(-1.0, min(1.0, _dot(upper, lower)))))
@@ -182,11 +229,13 @@ def _guessed_stature(points: Sequence[_XY | None]) -> float:
 
 def _normalised(authored: AuthoredPose) -> list[list[_XY | None]]:
     people = []
-    for person, solved in zip(authored.pose.people, authored.figures, strict=True):
+    for person in authored.pose.people:
         points = _isotropic(person, authored.pose.aspect)
-        stature = solved.figure.placement.stature if solved else _guessed_stature(points)
         neck = points[1] or next(p for p in points if p)
-        people.append([None if p is None else ((p[0] - neck[0]) / stature, (p[1] - neck[1]) / stature) for p in points])
+        for hand in (person.hand_right, person.hand_left):
+            tips = [hand[i] for i in _TIPS] if hand else [None] * len(_TIPS)
+            points += [None if p is None else (p.x * authored.pose.aspect, p.y) for p in tips]
+        people.append([None if p is None else (p[0] - neck[0], p[1] - neck[1]) for p in points])
     return people
 
 
@@ -194,12 +243,12 @@ def _flipped(points: list[_XY | None]) -> list[_XY | None]:
     return [None if (p := points[i]) is None else (-p[0], p[1]) for i in _MIRROR]
 
 
-def _mean_distance(first: list[_XY | None], second: list[_XY | None]) -> float:
-    both = [(a, b) for a, b in zip(first[:14], second[:14], strict=True) if a and b]
-    seen = max(sum(1 for p in points[:14] if p) for points in (first, second))
-    if not both or len(both) < 0.75 * seen:
+def _largest_distance(first: list[_XY | None], second: list[_XY | None]) -> float:
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a and b]
+    seen = max(sum(1 for p in points[:18] if p) for points in (first, second))
+    if len(both) < max(1, 0.75 * seen):
         return math.inf
-    return sum(math.dist(a, b) for a, b in both) / len(both)
+    return max(math.dist(a, b) for a, b in both)
 
 
 def _towards(body: tuple[Vec3 | None, ...], start: int, end: int) -> Vec3:
