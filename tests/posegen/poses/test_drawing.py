@@ -1,8 +1,10 @@
 import pytest
 
-from posegen.poses import KeyPoint, MapSizeRefused, Person, Pose, draw_pose, draw_preview
+from posegen.poses import KeyPoint, MapSizeRefused, Person, Pose, draw_pose, draw_preview, read_library
 from posegen.poses.drawing import hand_line_colour
 from posegen.poses.skeleton import BODY_POINTS, JOINT_COLOURS, LIMBS
+
+HAIR, SHOES = (84, 62, 52), (128, 74, 52)
 
 
 def only(**points):
@@ -96,3 +98,21 @@ def test_a_preview_is_drawn_whatever_joint_is_missing(joint, standing_person):
     body = tuple(None if i == joint else p for i, p in enumerate(standing_person.body))
     draw_preview(Pose(people=(Person(body=body),)), 64, 64)
     draw_preview(only(**{f"p{joint}": KeyPoint(0.5, 0.5)}), 64, 64)
+
+
+def colours_of(slug, box):
+    """Return the colours in a part of the preview of a library pose; the box is in 0..1."""
+    preview = draw_preview(read_library().pose(slug).pose, 256, 256)
+    return {colour for _, colour in preview.crop(tuple(round(edge * 256) for edge in box)).getcolors(65536)}
+
+
+def test_in_the_preview_the_hair_of_somebody_lying_is_at_the_far_end_of_the_head():
+    ears = [p for i in (16, 17) if (p := read_library().pose("lying-on-back").pose.people[0].body[i])]
+    beyond = (ears[0].x - 0.06, ears[0].y - 0.02, ears[0].x - 0.02, ears[0].y + 0.02)
+    assert HAIR in colours_of("lying-on-back", beyond)
+
+
+def test_in_the_preview_nobody_kneels_with_the_shoes_below_the_floor():
+    body = read_library().pose("kneeling-upright").pose.people[0].body
+    floor = max(p.y for p in body if p) + 0.06
+    assert SHOES not in colours_of("kneeling-upright", (0, floor, 1, 1))
