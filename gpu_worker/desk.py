@@ -80,6 +80,12 @@ class Desk:
         now = self._clock()
         return [held for held in self.held() if (engine_is_well if held.stage is Stage.ENGINE else now < held.deadline)]
 
+    def is_overdue(self, key: str) -> bool:
+        """Tell whether a picture's finishing is past its deadline, or it is not held any more."""
+        with self.changed:
+            held = self._held.get(key)
+            return held is None or self._clock() >= held.deadline
+
     def holds_suspect(self) -> bool:
         """Tell whether a picture that must be drawn alone is in the engine."""
         return any(held.claim.alone for held in self.held(Stage.ENGINE))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gpu_worker.errors import CannotStart
+from gpu_worker.errors import CannotStart, EngineBroke
 from models.engine import Engine
-from models.errors import ModelsError
+from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
 from models.profiles import FLUX1_DEV, TINY, profile
 from posegen.settings import Settings
@@ -34,11 +34,13 @@ class LoadedEngine:
 
 
 def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
-    """Load and warm the engine. Raises CannotStart with what to do."""
+    """Load and warm the engine. Raises CannotStart for what a restart will not mend, else EngineBroke."""
     try:
         if options.device.split(":")[0] == FAKE:
             return _fake(options, settings)
         return _local(options, settings)
+    except (CardFailed, OutOfMemory) as error:  # the process before this one may still hold the card or be resetting it
+        raise EngineBroke(str(error)) from error
     except ModelsError as error:
         raise CannotStart(str(error)) from error
 

@@ -35,6 +35,7 @@ class EngineThread(threading.Thread):
         self._on_outcome = on_outcome
         self._stop_asked = threading.Event()
         self._work = threading.Event()
+        self.longest_call_s = 0.0
         self._call_began: float | None = None
         self._calls = 0
         self._last_rows: frozenset[str] = frozenset()
@@ -63,10 +64,11 @@ class EngineThread(threading.Thread):
                     self._work.wait(0.5)
                     self._work.clear()
                     continue
-                self._call_began = monotonic()
+                began = self._call_began = monotonic()
                 report = self.engine.step()
                 self._call_began = None
                 self._calls += 1
+                self.longest_call_s = max(self.longest_call_s, monotonic() - began)
                 self._take(report)
         except Exception as error:  # the outermost loop of this thread: whatever the engine raised ends the worker
             self.failure = error

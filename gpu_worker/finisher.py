@@ -22,7 +22,7 @@ from posegen.announcing import Announcer
 from posegen.database import database_now
 from posegen.errors import DatabaseAway, PosegenError, StorageAway
 from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture, is_stored
-from posegen.leases import Claim
+from posegen.leases import Claim, give_back
 from posegen.storage import Storage
 
 log = structlog.get_logger()
@@ -31,6 +31,9 @@ FINISH_S = 120.0
 """How long a finished picture may wait for the store and the database before it is let go."""
 STORE_S = 60.0
 DATABASE_S = 90.0
+MOST_ATTEMPTS = 3
+"""A picture that breaks its finishing in a way nobody foresaw is tried so often."""
+BROKEN_MESSAGE = "Something went wrong on our side while this picture was finished; its credits are back."
 STORAGE_MESSAGE = "The finished picture could not be stored; its credits are back."
 
 
@@ -71,14 +74,21 @@ class Finisher:
         if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
             self._pool.submit(self._guarded, key, lambda: self._fail(claim, code, message))
 
+    def give_up(self, claim: Claim, key: str, error: Exception) -> None:
+        """Take a claim off the desk after something nobody foresaw: queued again, or failed when it keeps happening."""
+        if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
+            self._pool.submit(self._guarded, key, lambda: self._again_or_fail(claim, error))
+
     def close(self) -> None:
         """Finish what was taken, but no longer wait for a store or a database that is away; then end the threads."""
         self._leaving.set()
         self._pool.shutdown(wait=True)
 
     def _finish(self, claim: Claim, outcome: Finished | Failed) -> None:
-        if isinstance(outcome, Finished):
-            self._guarded(outcome.key, lambda: self._deliver(claim, outcome))
+        if self._desk.is_overdue(outcome.key):
+            self._desk.drop(outcome.key)  # its lease was let go while it waited; somebody else draws it
+        elif isinstance(outcome, Finished):
+            self._guarded(outcome.key, lambda: self._deliver_or_give_up(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
 
@@ -92,6 +102,24 @@ class Finisher:
             log.exception("finish.broke", key=key)
         finally:
             self._desk.drop(key)
+
+    def _deliver_or_give_up(self, claim: Claim, outcome: Finished) -> None:
+        try:
+            self._deliver(claim, outcome)
+        except DatabaseAway:
+            raise
+        except Exception as error:  # an encoder, a constraint: never an endless circle of drawing and losing it
+            log.exception("finish.broke", item_id=claim.item_id)
+            self._again_or_fail(claim, error)
+
+    def _again_or_fail(self, claim: Claim, error: Exception) -> None:
+        if claim.attempt >= MOST_ATTEMPTS:
+            self._fail(claim, type(error).__name__.lower(), BROKEN_MESSAGE)
+            return
+        for attempt in self._tries(DatabaseAway, DATABASE_S):
+            with attempt, self._announcer.writing() as session:
+                give_back(session, claim.item_id, claim.attempt, now=database_now(session))
+        self._announcer.ring(claim.generation_id, times=1)
 
     def _deliver(self, claim: Claim, outcome: Finished) -> None:
         began = monotonic()
@@ -165,7 +193,8 @@ class Finisher:
                 log.warning("storage.leftover", key=key)
 
     def _fail(self, claim: Claim, code: str, message: str) -> None:
+        won = False
         for attempt in self._tries(DatabaseAway, DATABASE_S):
             with attempt, self._announcer.writing() as session:
-                fail_picture(session, claim, code=code, message=message, now=database_now(session))
-        log.warning("picture.failed", item_id=claim.item_id, code=code)
+                won = fail_picture(session, claim, code=code, message=message, now=database_now(session))
+        log.warning("picture.failed" if won else "picture.claim_lost", item_id=claim.item_id, code=code)

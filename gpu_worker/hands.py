@@ -4,8 +4,7 @@
 nothing to claim it returns, so that the next ring wakes the worker at once.
 """
 
-import threading
-from time import monotonic
+from time import monotonic, sleep
 
 import structlog
 
@@ -28,6 +27,8 @@ log = structlog.get_logger()
 DRAW_S = 60.0
 """A job ends after this and rings again, so that RQ's view of the worker stays fresh."""
 DATABASE_PAUSE_S = 1.0
+UNFINISHED_PER_ROW = 3
+"""Finished pictures that may wait to be stored, per row of the engine, before nothing more is claimed."""
 
 
 class Hands:
@@ -42,11 +43,14 @@ class Hands:
         self._thread = engine_thread
         self._engine: Engine = engine_thread.engine
         self._finisher = finisher
-        self.draining = threading.Event()
+        self._is_draining = False
 
     def begin_drain(self) -> None:
-        """Claim nothing more. What is held is finished or given back by whoever ends the process."""
-        self.draining.set()
+        """Claim nothing more. What is held is finished or given back by whoever ends the process.
+
+        Called from a signal handler: it may interrupt any line of the claiming thread, so it takes no lock.
+        """
+        self._is_draining = True
 
     def draw(self, rung_by: str) -> None:
         """Keep the engine fed until nothing is claimable or a minute has passed; then ring again if work is left."""
@@ -57,15 +61,19 @@ class Hands:
                     return
             except DatabaseAway:
                 log.warning("claim.database_away")
-                self.draining.wait(DATABASE_PAUSE_S)
+                sleep(DATABASE_PAUSE_S)
         if not self._is_ending():
             self._announcer.ring(rung_by, times=1)
 
     def draw_everything(self) -> None:
         """Draw until nothing is queued and nothing is held (`--burst`)."""
         while not self._is_ending():
-            if not self._feed(monotonic() + DRAW_S) and not self._desk.held():
-                return
+            try:
+                if not self._feed(monotonic() + DRAW_S) and not self._desk.held():
+                    return
+            except DatabaseAway:
+                log.warning("claim.database_away")
+                sleep(DATABASE_PAUSE_S)
             self._desk.wait(0.2, seen=self._desk.changes)
 
     def give_back_undrawn(self) -> int:
@@ -91,13 +99,13 @@ class Hands:
         self._thread.wake()
 
     def _is_ending(self) -> bool:
-        return self.draining.is_set() or self._thread.failed.is_set()
+        return self._is_draining or self._thread.failed.is_set()
 
     def _feed(self, until: float) -> bool:
         """Claim what there is room for. False when there is room but nothing to claim."""
         seen = self._desk.changes
         room = self._room()
-        if room.free_rows < 1 or room.holds_suspect:
+        if room.free_rows < 1 or room.holds_suspect or self._is_behind() or not self._thread.is_well():
             self._desk.wait(min(1.0, until - monotonic()), seen=seen)
             return True
         claims = self._claim(room)
@@ -119,6 +127,10 @@ class Hands:
             holds_suspect=self._desk.holds_suspect(),
         )
 
+    def _is_behind(self) -> bool:
+        """Tell whether more pictures wait for the store and SQL than will soon be through: then none are drawn."""
+        return len(self._desk.held(Stage.FINISH)) > UNFINISHED_PER_ROW * self._engine.max_batch
+
     def _claim(self, room: Room) -> list[Claim]:
         with self._announcer.writing() as session:
             return claim_items(session, self._claimant, room, now=database_now(session))
@@ -133,6 +145,9 @@ class Hands:
             self._engine.submit(request_for(claim))
         except (RequestRefused, PoseError) as error:
             self._finisher.refuse(claim, key, code=error.code, message=str(error))
+        except Exception as error:  # whatever it was, the claim must not stay on the desk and be renewed for ever
+            log.exception("claim.not_submitted", item_id=claim.item_id)
+            self._finisher.give_up(claim, key, error)
 
     def _tell_started(self, claims: list[Claim]) -> None:
         for generation_id in dict.fromkeys(claim.generation_id for claim in claims):

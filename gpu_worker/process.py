@@ -14,6 +14,7 @@ from gpu_worker.engine_choice import LoadedEngine, memory_bytes, open_engine
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.errors import CannotStart, EngineBroke
 from gpu_worker.finisher import Finisher
+from gpu_worker.guard import Guard
 from gpu_worker.hands import Hands
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
@@ -64,6 +65,7 @@ class WorkerProcess:
         self.status = WorkerStatus.STARTING
         self.loaded: LoadedEngine | None = None
         self.hands: Hands | None = None
+        self.engine_thread: EngineThread | None = None
         self.listener: Listener | None = None
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
         self._stop_asked = threading.Event()
@@ -81,15 +83,13 @@ class WorkerProcess:
             return
         thread.start()
         self.keeper.watch(self.desk, thread, hands)
-        self.status = WorkerStatus.READY
-        self.keeper.report_now()
-        log.info("worker.ready", worker=self.name, device=loaded.device, profile=loaded.engine.profile.name)
-        self._start_healing()
-        if self.options.burst:
-            hands.draw_everything()
-        else:
-            self._listen(thread, hands)
-        self._leave(thread, finisher, hands)
+        Guard(thread, hands, self._stop_asked.is_set).start()
+        try:
+            self.status = WorkerStatus.READY
+            log.info("worker.ready", worker=self.name, device=loaded.device, profile=loaded.engine.profile.name)
+            self._work(hands)
+        finally:
+            self._leave(thread, finisher, hands)
         if thread.failure is not None:
             raise EngineBroke(f"The engine failed: {thread.failure}") from thread.failure
 
@@ -98,22 +98,23 @@ class WorkerProcess:
         finisher = Finisher(
             self.announcer, Storage(self.settings.storage_dir), self.desk, worker=self.name, profile=profile
         )
-        thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take)
+        thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take)
         claimant = Claimant(worker=self.name, profile=profile.name, lease_s=self.settings.lease_s)
         self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher)
         return thread, finisher, self.hands
 
-    def _listen(self, thread: EngineThread, hands: Hands) -> None:
+    def _work(self, hands: Hands) -> None:
+        try:
+            self.keeper.report_now()
+        except DatabaseAway:
+            log.warning("worker.database_away")  # the keeper reports as soon as it is back
+        self._start_healing()
+        if self.options.burst:
+            hands.draw_everything()
+            return
         listener = self.listener = Listener(self.settings.bell_url, hands.draw, name=self.name)
-        guard = threading.Thread(target=self._end_when_broken, args=(thread,), name="guard", daemon=True)
-        guard.start()
         if not self._stop_asked.is_set():
             listener.listen()
-
-    def _end_when_broken(self, thread: EngineThread) -> None:
-        """Ask this process to stop when its engine raised, wherever the main thread is."""
-        thread.failed.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def _install_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,7 +123,7 @@ class WorkerProcess:
     def _on_signal(self, _number: int, _frame: object) -> None:
         again = self._stop_asked.is_set()
         self._stop_asked.set()
-        self.status = WorkerStatus.DRAINING
+        self._say_draining()
         if self.hands is not None:
             self.hands.begin_drain()
         if self.loaded is None:
@@ -151,7 +152,8 @@ class WorkerProcess:
 
     def _leave(self, thread: EngineThread, finisher: Finisher, hands: Hands) -> None:
         """Finish what can be finished soon, give the rest back, say goodbye."""
-        self.status = WorkerStatus.DRAINING
+        self._stop_asked.set()
+        self._say_draining()
         hands.begin_drain()
         until = monotonic() + DRAIN_S
         while thread.is_alive() and self.desk.held(Stage.ENGINE) and monotonic() < until:
@@ -175,6 +177,11 @@ class WorkerProcess:
         log.info("worker.left", returned=returned)
         self.announcer.bell.close()
         self.announcer.database.close()
+
+    def _say_draining(self) -> None:
+        """Report the leave, unless the engine broke: then silence says that this worker died over its pictures."""
+        if self.engine_thread is None or self.engine_thread.failure is None:
+            self.status = WorkerStatus.DRAINING
 
     def _report(self) -> WorkerReport:
         loaded = self.loaded

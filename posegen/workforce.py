@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from posegen.database import database_now
@@ -101,15 +101,20 @@ def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime
 def service_profile(session: Session, configured: str) -> str:
     """Return the profile that orders are made for: the configured one, else what the workers report.
 
-    Of several profiles the one that most live workers draw; while none is alive, what the last one drew.
-    Raises NoProfileKnown when no worker ever reported; an order without a profile could never be drawn.
+    Of several profiles the one that most ready workers draw, else most starting ones; while none is alive, what the
+    last one drew. A worker that is still choosing reports no profile and does not count. Raises NoProfileKnown when
+    no worker ever reported one; an order without a profile could never be drawn.
     """
     if configured:
         return configured
-    alive = Counter(worker.profile for worker in live_workers(session, now=database_now(session)))
-    if alive:
-        return min(alive, key=lambda profile: (-alive[profile], profile))
-    newest = session.scalars(select(WorkerRow.profile).order_by(WorkerRow.heartbeat_at.desc()).limit(1)).one_or_none()
+    alive = [worker for worker in live_workers(session, now=database_now(session)) if worker.profile]
+    ready = [worker for worker in alive if worker.status == WorkerStatus.READY]
+    drawn = Counter(worker.profile for worker in ready or alive)
+    if drawn:
+        return min(drawn, key=lambda profile: (-drawn[profile], profile))
+    newest = session.scalars(
+        select(WorkerRow.profile).where(WorkerRow.profile != "").order_by(WorkerRow.heartbeat_at.desc()).limit(1)
+    ).one_or_none()
     if newest is None:
         raise NoProfileKnown
     return newest
@@ -117,9 +122,12 @@ def service_profile(session: Session, configured: str) -> str:
 
 def prune_workers(session: Session, *, now: datetime) -> None:
     """Delete rows of processes that have been silent for a day, but the newest: it still says what is drawn here."""
-    newest = select(func.max(WorkerRow.heartbeat_at)).scalar_subquery()
+    newest = select(func.max(WorkerRow.heartbeat_at)).where(WorkerRow.profile != "").scalar_subquery()
     session.execute(
         delete(WorkerRow)
-        .where(WorkerRow.heartbeat_at < now - ROWS_KEPT, WorkerRow.heartbeat_at < newest)
+        .where(
+            WorkerRow.heartbeat_at < now - ROWS_KEPT,
+            or_(WorkerRow.profile == "", WorkerRow.heartbeat_at < newest),
+        )
         .execution_options(synchronize_session=False)
     )

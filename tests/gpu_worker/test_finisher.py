@@ -106,3 +106,38 @@ def test_an_outcome_that_comes_twice_is_delivered_once(bench: "Bench", again: in
 
     assert len(bench.house.pictures(claim.generation_id)) == 1
     assert len(bench.stored()) == 2
+
+
+def test_a_picture_that_breaks_its_finishing_is_tried_again_but_not_for_ever(bench: "Bench") -> None:
+    """Its pixels cannot be encoded; after three attempts it is failed and refunded."""
+    bench.house.order("ann", 1)
+    for attempt in (1, 2, 3):
+        claim = bench.house.claim(1)[0]
+        key = bench.desk.take(claim)
+        assert claim.attempt == attempt
+        broken = Finished(
+            key=key,
+            pixels=np.zeros((0, 0, 3), dtype=np.float32),
+            denoise_s=0.1,
+            steps_run=1,
+            backend="tiny",
+            pose_applied=True,
+        )
+        bench.finisher.take(broken)
+        wait_until(lambda: not bench.desk.held(), message="an empty desk")
+
+    item = bench.house.items()[0]
+    assert (item.status, item.attempt) == (ItemStatus.FAILED, 3)
+    assert bench.house.balance("ann") == 100_000
+    assert bench.stored() == []
+
+
+def test_a_picture_that_waited_past_its_deadline_is_left_to_whoever_holds_it_now(bench: "Bench") -> None:
+    key, claim = take_one(bench)
+    bench.desk.begin_finish(key, within_s=-1)
+
+    bench.finisher._finish(claim, finished(key))
+
+    assert bench.stored() == []
+    assert bench.desk.held() == []
+    assert bench.house.item(claim.item_id).status == ItemStatus.DRAWING

@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from sqlalchemy import update
+from support.house import later
 from support.waiting import wait_until
 
 from models.fake import FakeTrouble
@@ -157,3 +158,42 @@ def test_a_broken_engine_ends_the_claiming(bench: "Bench") -> None:
 
     assert bench.thread.failed.is_set()
     assert {item.status for item in bench.house.items(placed.generation_id)} == {ItemStatus.DRAWING}
+
+
+def test_an_engine_that_breaks_in_submit_does_not_keep_the_claim_for_ever(bench: "Bench") -> None:
+    placed = bench.house.order("ann", 1)
+
+    def submit(_request: object) -> None:
+        raise MemoryError
+
+    bench.engine.submit = submit  # type: ignore[method-assign]
+    bench.thread.start()
+    bench.hands.draw_everything()
+
+    item = bench.house.items(placed.generation_id)[0]
+    assert (item.status, item.attempt, bench.desk.held()) == (ItemStatus.FAILED, 3, [])
+    bench.house.assert_books_balance()
+
+
+def test_nothing_more_is_claimed_while_too_much_waits_to_be_stored(bench: "Bench") -> None:
+    bench.house.order("ann", 16, now=later(-60))
+    waiting = [bench.desk.take(claim) for claim in bench.house.claim(13)]
+    for key in waiting:
+        bench.desk.begin_finish(key, within_s=60)
+
+    bench.hands._feed(until=0.0)
+    assert {item.status for item in bench.house.items()} == {ItemStatus.DRAWING, ItemStatus.QUEUED}
+    assert len(bench.desk.held()) == 13
+
+    bench.desk.drop(waiting[0])
+    bench.hands._feed(until=0.0)
+    assert len(bench.desk.held()) == 15
+
+
+def test_nothing_is_claimed_for_an_engine_that_hangs(bench: "Bench") -> None:
+    bench.house.order("ann", 4)
+    bench.thread.is_well = lambda: False  # type: ignore[method-assign]
+
+    bench.hands._feed(until=0.0)
+
+    assert bench.desk.held() == []

@@ -23,6 +23,7 @@ from posegen.tables import (
     PoseCategory,
     User,
     UserEvent,
+    WorkerRow,
     WorkItem,
 )
 
@@ -161,6 +162,11 @@ class House:
             return session.scalars(
                 rows if generation_id is None else rows.where(WorkItem.generation_id == generation_id)
             ).all()
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """Every worker that ever reported."""
+        with self.database.reading() as session:
+            return session.scalars(select(WorkerRow)).all()
 
     def item(self, item_id: str) -> WorkItem:
         with self.database.reading() as session:

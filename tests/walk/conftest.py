@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from support.house import House
 from support.processes import RealProcess
 from support.waiting import wait_until
 
-from posegen.database import Database
+from posegen.database import Database, database_now
+from posegen.library import seed_library
 from posegen.ports import free_port
+from posegen.poses.library_files import read_library
+from posegen.storage import Storage
 
 ROOT = Path(__file__).parents[2]
 APP = "/api/apps/pose-generator"
@@ -116,7 +120,14 @@ class Service:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
         }
-        self.command("library", "seed")
+        self._seed()
+
+    def _seed(self) -> None:
+        """Four poses are enough to walk with; drawing the whole library takes a while."""
+        library = read_library()
+        with self.database.writing() as session:
+            few = replace(library, poses=library.poses[:4])
+            seed_library(session, Storage(self.folder / "var" / "storage"), few, now=database_now(session))
 
     def command(self, *arguments: str) -> None:
         subprocess.run(
@@ -127,6 +138,10 @@ class Service:
             capture_output=True,
             timeout=60,
         )
+
+    def lease_s(self, seconds: int) -> None:
+        """Set LEASE_S for what is started from now on."""
+        self._env["LEASE_S"] = str(seconds)
 
     def start_api(self) -> RealProcess:
         api = self._start("api", "-m", "api")

@@ -1,6 +1,7 @@
 """Orders walked through real processes, with what may go wrong on the way done to them for real."""
 
 import io
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
     from .conftest import Service
 
 APP = "/api/apps/pose-generator"
+HANG = """
+import sys, time
+import gpu_worker.engine_thread as engine_thread
+from gpu_worker.__main__ import main
+from models.fake import FakeEngine
+
+engine_thread.FIRST_CALL_S = engine_thread.LATER_CALL_S = 2.0
+FakeEngine.forward = lambda self, rows: time.sleep(3600)
+sys.exit(main())
+"""
+LOAD_FOR_EVER = """
+import sys, time
+import gpu_worker.process as process
+from gpu_worker.__main__ import main
+
+process.open_engine = lambda options, settings: time.sleep(3600)
+sys.exit(main())
+"""
 pytestmark = pytest.mark.timeout(400)
 
 BREAK_THEN_WORK = """
@@ -173,7 +192,7 @@ def test_a_cancelled_order_stops_and_is_refunded_but_for_what_was_delivered(serv
     worker.wait_for_log("worker.ready", timeout_s=60)
     ann = service.customer("ann", credits=1000)
     told = ann.follow()
-    generation_id = ann.order(12, 1)
+    generation_id = ann.order(4, 3)
     wait_until(lambda: any(event["type"] == "pose_completed" for event in told), timeout_s=30, message="a picture")
 
     ann.post(f"{APP}/generations/{generation_id}/cancel", {}, expect=200)
@@ -222,3 +241,53 @@ def test_workers_alone_heal_what_a_killed_one_held_while_no_api_runs(service: "S
     service.start_worker("second", "--device", "fake:0.01")
 
     wait_until(lambda: service.house.generation(generation_id).status == "completed", timeout_s=60, message="the order")
+
+
+def test_a_hung_engine_ends_its_worker_and_the_crash_is_counted(service: "Service") -> None:
+    service.lease_s(20)
+    service.start_api()
+    hung = service.start_script("hung", HANG, "--device", "fake")
+    hung.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+
+    generation_id = ann.order(2, 1)
+
+    assert hung.wait(timeout_s=30) == 70
+    assert "engine.hung" in hung.log
+    wait_until(
+        lambda: {item.status for item in service.house.items(generation_id)} == {"queued"},
+        timeout_s=40,
+        message="the pictures back in the queue",
+    )
+    assert {item.crashes for item in service.house.items(generation_id)} == {1}
+
+
+def test_a_worker_leaves_in_time_though_redis_is_silent(service: "Service", redis_server: PrivateRedis) -> None:
+    service.start_api()
+    worker = service.start_worker("one", "--device", "fake:3")
+    worker.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    generation_id = ann.order(4, 1)
+    worker.wait_for_log("engine.forward")
+
+    assert redis_server.process_id is not None
+    os.kill(redis_server.process_id, signal.SIGSTOP)
+    try:
+        worker.terminate(timeout_s=3 + 10 + 5)
+    finally:
+        os.kill(redis_server.process_id, signal.SIGCONT)
+
+    assert {item.status for item in service.house.items(generation_id)} == {"queued"}
+
+
+def test_orders_are_taken_while_a_second_worker_is_still_loading(service: "Service") -> None:
+    service.start_api()
+    service.start_worker("ready", "--device", "fake").wait_for_log("worker.ready", timeout_s=60)
+    loading = service.start_script("loading", LOAD_FOR_EVER, "--device", "fake")
+    wait_until(lambda: len(service.house.workers()) == 2, timeout_s=30, message=lambda: loading.log)
+    ann = service.customer("ann", credits=1000)
+
+    generation_id = ann.order(1, 1)
+
+    wait_until(lambda: ann.status(generation_id) == "completed", message="the order")
+    assert loading.terminate(timeout_s=5) == 0
