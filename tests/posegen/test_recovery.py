@@ -1,6 +1,6 @@
 """What happens to the pictures of a worker that died, and to pictures that make workers die."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from support.house import NOW, House, all_at_once, later
@@ -285,5 +285,32 @@ def test_of_two_profiles_the_one_of_most_live_workers_is_the_services(house: Hou
 
 
 def test_before_any_worker_reported_no_profile_is_known(house: House) -> None:
+    with house.database.reading() as session, pytest.raises(NoProfileKnown):
+        service_profile(session, "")
+
+
+def test_a_worker_that_is_still_choosing_its_profile_hides_no_other(house: House) -> None:
+    now = datetime.now(UTC)
+    house.worker("ready", heard=now, profile="tiny")
+    house.worker("loading", heard=now, profile="", status=WorkerStatus.STARTING)
+    house.worker("loading-too", heard=now, profile="", status=WorkerStatus.STARTING)
+
+    with house.database.reading() as session:
+        assert service_profile(session, "") == "tiny"
+
+
+def test_ready_workers_decide_before_starting_ones(house: House) -> None:
+    now = datetime.now(UTC)
+    house.worker("ready", heard=now, profile="tiny")
+    for name in ("one", "two"):
+        house.worker(name, heard=now, profile="flux1-dev", status=WorkerStatus.STARTING)
+
+    with house.database.reading() as session:
+        assert service_profile(session, "") == "tiny"
+
+
+def test_only_workers_without_a_profile_are_no_profile(house: House) -> None:
+    house.worker("loading", heard=datetime.now(UTC), profile="", status=WorkerStatus.STARTING)
+
     with house.database.reading() as session, pytest.raises(NoProfileKnown):
         service_profile(session, "")
