@@ -14,7 +14,7 @@ from api.guard import Guard
 from api.live import Live
 from api.origins import ANYONE, Origins
 from api.reconciling import keep_reconciled
-from api.routes import accounts, files, generations, library, operations, page, poses, projects
+from api.routes import accounts, avatars, files, generations, library, operations, page, poses, projects
 from api.service import Service, open_service
 from api.sockets import Sockets
 from models.profiles import profile
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> ASGIApp:
     )
     app.state.service = service
     add_handlers(app)
-    for routes in (accounts, files, generations, library, operations, page, poses, projects):
+    for routes in (accounts, avatars, files, generations, library, operations, page, poses, projects):
         app.include_router(routes.router)
     app.add_middleware(Guard)
     app.add_middleware(

@@ -12,13 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import UNEXPECTED, problem
+from api.routes import AVATAR_CREATOR
 from posegen.identifiers import new_id
+from posegen.uploads import MOST_BYTES
 
 log = structlog.get_logger()
 
 MOST_BODY_BYTES = 1024 * 1024
 """A JSON body of an order with 50 inline poses of several people is well below this."""
-_TOO_LARGE = f"The body is larger than {MOST_BODY_BYTES // 1024} KiB."
+MOST_UPLOAD_BYTES = MOST_BYTES + 64 * 1024
+"""A photo with the form around it."""
+UPLOAD_PATHS = (AVATAR_CREATOR,)
 
 
 class Guard:
@@ -43,6 +47,8 @@ class _Request:
         self.request_id = new_id()
         self.started = False
         self.received_bytes = 0
+        self.most_bytes = MOST_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PATHS) else MOST_BODY_BYTES
+        self.too_large = f"The body is larger than {self.most_bytes // 1024} KiB."
 
     async def run(self, app: ASGIApp) -> None:
         refusal = self._refusal()
@@ -64,8 +70,8 @@ class _Request:
     async def receive(self) -> Message:
         message = await self._receive()
         self.received_bytes += len(message.get("body", b""))
-        if self.received_bytes > MOST_BODY_BYTES:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+        if self.received_bytes > self.most_bytes:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self.too_large)
         return message
 
     async def send(self, message: Message) -> None:
@@ -78,8 +84,8 @@ class _Request:
 
     def _refusal(self) -> ASGIApp | None:
         length = Headers(scope=self.scope).get("content-length", "0")
-        if length.isdecimal() and int(length) > MOST_BODY_BYTES:
-            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_entity_too_large", _TOO_LARGE)
+        if length.isdecimal() and int(length) > self.most_bytes:
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_entity_too_large", self.too_large)
         if "\0" in self.scope["path"]:
             return problem(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address.")
         if b"%00" in self.scope["query_string"] or b"\0" in self.scope["query_string"]:

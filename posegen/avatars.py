@@ -202,6 +202,18 @@ def list_avatar_projects(session: Session, user_id: str) -> Sequence[AvatarProje
     ).all()
 
 
+def change_avatar_project(
+    session: Session, user_id: str, project_id: str, *, name: str | None, description: str | None, now: datetime
+) -> AvatarProject:
+    """Change what is given; None leaves it as it is. Raises NotFound."""
+    project = owned_avatar_project(session, user_id, project_id, lock=True)
+    project.name = name or project.name
+    project.description = project.description if description is None else description or None
+    project.updated_at = now
+    session.flush()
+    return project
+
+
 def delete_avatar_project(session: Session, user_id: str, project_id: str) -> None:
     """Delete a folder; its avatars stay, without one. Raises NotFound."""
     project = owned_avatar_project(session, user_id, project_id, lock=True)
