@@ -42,30 +42,54 @@ class FluxComponents:
 class Precision:
     """Switches all networks between their own dtypes and the precise one, exactly and reversibly.
 
-    Widening and coming back loses nothing. It holds both widths only for one parameter at a time.
+    Widening and coming back loses nothing. It holds both widths only for one parameter at a time. Nothing is ever
+    computed in a mixture: a widening that fails is taken back, and a way back that fails is finished by the next `use`.
     """
 
     def __init__(self, components: FluxComponents) -> None:
         self._components = components
-        self._own: list[tuple[Tensor, torch.dtype]] | None = None
+        self._is_precise = False
+        # Every tensor that is wide now, with its own dtype.
+        self._wide: list[tuple[Tensor, torch.dtype]] = []
 
     @property
     def dtype(self) -> torch.dtype:
         """What the networks compute in now."""
-        return self._components.dtype if self._own is None else self._components.precise_dtype
+        return self._components.precise_dtype if self._is_precise else self._components.dtype
 
     @torch.no_grad()
     def use(self, *, precise: bool) -> None:
-        """Cast the networks if they are not there yet. Call outside torch.inference_mode."""
-        if precise and self._own is None:
-            self._own = []
-            for tensor in self._floats():
-                self._own.append((tensor, tensor.dtype))
-                tensor.data = tensor.data.to(self._components.precise_dtype)
-        elif not precise and self._own is not None:
-            for tensor, dtype in self._own:
+        """Cast the networks if they are not there yet. Call outside torch.inference_mode.
+
+        Raises what torch raises for lack of memory: the networks are in their own dtypes, or will be before anything
+        is computed.
+        """
+        if precise and self._is_precise:
+            return
+        self._narrow()
+        if precise:
+            try:
+                self._widen()
+            except BaseException:
+                self._narrow()
+                raise
+
+    def _widen(self) -> None:
+        for tensor in self._floats():
+            dtype = tensor.dtype
+            tensor.data = tensor.data.to(self._components.precise_dtype)
+            self._wide.append((tensor, dtype))
+        self._is_precise = True
+
+    def _narrow(self) -> None:
+        self._is_precise = False
+        while self._wide:
+            tensor, dtype = self._wide[-1]
+            try:
                 tensor.data = tensor.data.to(dtype)
-            self._own = None
+            except RuntimeError:
+                _narrow_through_host(tensor, dtype)
+            self._wide.pop()
 
     def _floats(self) -> list[Tensor]:
         return [
@@ -74,3 +98,10 @@ class Precision:
             for tensor in (*network.parameters(), *network.buffers())
             if tensor.is_floating_point()
         ]
+
+
+def _narrow_through_host(tensor: Tensor, dtype: torch.dtype) -> None:
+    """Cast where the device has no room for both widths: the wide one is given back before the narrow one comes."""
+    device = tensor.device
+    tensor.data = tensor.data.cpu().to(dtype)
+    tensor.data = tensor.data.to(device)

@@ -169,3 +169,69 @@ def test_the_cache_keeps_the_most_recent_and_makes_each_missing_once() -> None:
     recent.fill(["c", "a"], make)
     recent.fill(["b"], make)
     assert made == [[0, 1], [0], [0]]
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, fits: int, fails: int) -> None:
+    """Let torch cast `fits` tensors to a dtype, then raise OutOfMemoryError for the next `fails` of them."""
+    cast, seen = torch.Tensor.to, []
+
+    def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args[:1] == (dtype,) and tensor.dtype != dtype:
+            seen.append(tensor.shape)
+            if fits < len(seen) <= fits + fails:
+                raise torch.OutOfMemoryError("full")
+        return cast(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+
+
+def test_a_precision_that_does_not_fit_fails_its_pictures_alone(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_engine.submit(ask("plain"))
+    expected = drain(tiny_engine)[0]["plain"]
+    short_of_memory(monkeypatch, torch.float64, fits=30, fails=10_000)
+    for key in ("first", "second"):
+        tiny_engine.submit(ask(key, precise=True))
+    tiny_engine.submit(ask("plain"))
+    outcomes = drain(tiny_engine)[0]
+    assert isinstance(outcomes["first"].error, OutOfMemory)
+    assert isinstance(outcomes["second"].error, OutOfMemory)
+    assert np.abs(outcomes["plain"].pixels - expected.pixels).max() < 1e-4
+
+
+def test_a_precision_that_fits_again_is_drawn_in(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_engine.submit(ask("plain"))
+    expected = drain(tiny_engine)[0]["plain"]
+    short_of_memory(monkeypatch, torch.float64, fits=30, fails=1)
+    for key in ("first", "second"):
+        tiny_engine.submit(ask(key, precise=True))
+    outcomes = drain(tiny_engine)[0]
+    assert {type(outcome) for outcome in outcomes.values()} == {Finished}
+    assert np.abs(outcomes["second"].pixels - expected.pixels).max() < 1e-4
+
+
+def test_a_way_back_that_does_not_fit_is_gone_by_another_way(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_engine.submit(ask("plain"))
+    expected = drain(tiny_engine)[0]["plain"]
+    tiny_engine.runner.precision.use(precise=True)
+    short_of_memory(monkeypatch, torch.float32, fits=30, fails=1)
+    tiny_engine.submit(ask("plain"))
+    assert np.abs(drain(tiny_engine)[0]["plain"].pixels - expected.pixels).max() < 1e-4
+
+
+def test_a_way_back_that_failed_is_gone_to_its_end_before_anything_is_drawn(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_engine.submit(ask("plain"))
+    expected = drain(tiny_engine)[0]["plain"]
+    tiny_engine.runner.precision.use(precise=True)
+    short_of_memory(monkeypatch, torch.float32, fits=30, fails=2)
+    tiny_engine.submit(ask("unlucky"))
+    assert isinstance(drain(tiny_engine)[0]["unlucky"].error, OutOfMemory)
+    tiny_engine.submit(ask("plain"))
+    assert np.abs(drain(tiny_engine)[0]["plain"].pixels - expected.pixels).max() < 1e-4
