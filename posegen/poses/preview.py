@@ -12,6 +12,7 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFilter
 
 from posegen.poses import anatomy, skeleton
+from posegen.poses.brush import EDGE, Brush
 from posegen.poses.drawing import check_size
 from posegen.poses.framing import frame_pose
 from posegen.poses.keypoints import Person, Points, Pose
@@ -21,7 +22,6 @@ _OVERSAMPLING: Final = 3
 _BACKDROP_TOP: Final[RGB] = (246, 244, 240)
 _BACKDROP_BOTTOM: Final[RGB] = (225, 221, 214)
 _SHADOW: Final[RGB] = (168, 162, 153)
-_EDGE: Final[RGB] = (240, 238, 233)
 _SHIRT: Final[RGB] = (63, 94, 140)
 _SHIRT_FAR: Final[RGB] = (94, 121, 160)
 _TROUSERS: Final[RGB] = (54, 60, 76)
@@ -53,51 +53,13 @@ def draw_preview(pose: Pose, width_px: int, height_px: int) -> Image.Image:
     ground.paste(Image.new("RGB", shadow.size, _SHADOW), mask=shadow.filter(ImageFilter.GaussianBlur(blur)))
     canvas = ground.resize(size, Image.Resampling.NEAREST)
     for mannequin in people:
-        mannequin.draw(_Brush(ImageDraw.Draw(canvas), mannequin.unit))
+        mannequin.draw(Brush(ImageDraw.Draw(canvas), mannequin.unit))
     return canvas.reduce(_OVERSAMPLING)
 
 
 def _backdrop(size: tuple[int, int]) -> Image.Image:
     ramp = Image.linear_gradient("L").resize(size)
     return Image.composite(Image.new("RGB", size, _BACKDROP_BOTTOM), Image.new("RGB", size, _BACKDROP_TOP), ramp)
-
-
-class _Brush:
-    """Draws rounded shapes with a thin edge; lengths are shares of the figure's standing height."""
-
-    def __init__(self, draw: ImageDraw.ImageDraw, unit: float) -> None:
-        self._draw = draw
-        self._unit = unit
-
-    def tapered(self, start: _XY, end: _XY, radii: tuple[float, float], fill: RGB, *, edge: float = 0.006) -> None:
-        """Draw a limb that goes from one radius to another."""
-        for extra, colour in ((edge, _EDGE), (0.0, fill)):
-            if extra or colour is fill:
-                self._capsule(start, end, ((radii[0] + extra) * self._unit, (radii[1] + extra) * self._unit), colour)
-
-    def disc(self, at: _XY, radius: float, fill: RGB, *, edge: float = 0.006) -> None:
-        """Draw a round part."""
-        self.tapered(at, at, (radius, radius), fill, edge=edge)
-
-    def area(self, outline: list[_XY], fill: RGB) -> None:
-        """Fill a polygon."""
-        self._draw.polygon(outline, fill=fill)
-
-    def line(self, points: list[_XY], width: float, fill: RGB) -> None:
-        """Draw a thin line through points."""
-        self._draw.line(points, fill=fill, width=max(1, round(width * self._unit)), joint="curve")
-
-    def _capsule(self, start: _XY, end: _XY, radii: tuple[float, float], fill: RGB) -> None:
-        (x0, y0), (x1, y1) = start, end
-        angle = math.atan2(y1 - y0, x1 - x0)
-        nx, ny = -math.sin(angle), math.cos(angle)
-        r0, r1 = radii
-        if start != end:
-            corners = [(x0 + nx * r0, y0 + ny * r0), (x1 + nx * r1, y1 + ny * r1)]
-            corners += [(x1 - nx * r1, y1 - ny * r1), (x0 - nx * r0, y0 - ny * r0)]
-            self._draw.polygon(corners, fill=fill)
-        for (x, y), r in ((start, r0), (end, r1)):
-            self._draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +99,7 @@ class _Mannequin:
         outline = (left, low - 0.016 * self.unit, right, low + 0.016 * self.unit)
         draw.ellipse(tuple(edge / _OVERSAMPLING for edge in outline), fill=150)
 
-    def draw(self, brush: _Brush) -> None:
+    def draw(self, brush: Brush) -> None:
         """Draw from back to front: far side, legs, torso, head, near side."""
         far = 0 if abs(self.turn) < 0.75 else (1 if self.turn > 0 else -1)
         order = (1, -1) if far >= 0 else (-1, 1)
@@ -158,7 +120,7 @@ class _Mannequin:
     def _joints(self, side: int, right: tuple[int, ...], left: tuple[int, ...]) -> list[_XY | None]:
         return [self.body[i] for i in (right if side < 0 else left)]
 
-    def _leg(self, brush: _Brush, side: int, fill: RGB) -> None:
+    def _leg(self, brush: Brush, side: int, fill: RGB) -> None:
         hip, knee, ankle = self._joints(side, (8, 9, 10), (11, 12, 13))
         if knee and ankle:
             brush.tapered(ankle, self._toes(knee, ankle), (0.021, 0.017), _SHOES)
@@ -182,7 +144,7 @@ class _Mannequin:
             return ankle[0] + dx * 0.09 * self.unit, ankle[1] + dy * 0.09 * self.unit
         return toes
 
-    def _arm(self, brush: _Brush, side: int, fill: RGB) -> None:
+    def _arm(self, brush: Brush, side: int, fill: RGB) -> None:
         shoulder, elbow, wrist = self._joints(side, (2, 3, 4), (5, 6, 7))
         if shoulder and not elbow and shoulder[1] + 0.17 * self.unit > self.size[1]:
             elbow = (shoulder[0] + side * 0.03 * self.unit, shoulder[1] + 0.186 * self.unit)
@@ -198,16 +160,16 @@ class _Mannequin:
             else:
                 self._hand(brush, hand)
 
-    def _hand(self, brush: _Brush, hand: list[_XY | None]) -> None:
+    def _hand(self, brush: Brush, hand: list[_XY | None]) -> None:
         palm = [p for i in (0, 1, 2, 5, 9, 13, 17) if (p := hand[i])]
         lines = [(a, b) for i, j in skeleton.HAND_LINES if (a := hand[i]) and (b := hand[j])]
-        for extra, colour in ((0.005, _EDGE), (0.0, _SKIN)):
+        for extra, colour in ((0.005, EDGE), (0.0, _SKIN)):
             for a, b in lines:
                 brush.tapered(a, b, (0.0075 + extra, 0.007 + extra), colour, edge=0.0)
         if len(palm) > 2:
             brush.area(palm, _SKIN)
 
-    def _torso(self, brush: _Brush) -> None:
+    def _torso(self, brush: Brush) -> None:
         right, left, neck = self.body[skeleton.R_SHOULDER], self.body[skeleton.L_SHOULDER], self.body[skeleton.NECK]
         if right is None or left is None:
             return
@@ -230,12 +192,12 @@ class _Mannequin:
         right, left = self.body[skeleton.R_HIP], self.body[skeleton.L_HIP]
         return right or (neck[0] - 0.06 * self.unit, down), left or (neck[0] + 0.06 * self.unit, down)
 
-    def _pelvis(self, brush: _Brush, *, edge: float) -> None:
+    def _pelvis(self, brush: Brush, *, edge: float) -> None:
         right, left = self.body[skeleton.R_HIP], self.body[skeleton.L_HIP]
         if right and left:
             brush.tapered(right, left, (0.052, 0.052), _TROUSERS, edge=edge)
 
-    def _head(self, brush: _Brush) -> None:
+    def _head(self, brush: Brush) -> None:
         seen = [p for i in (0, 14, 15, 16, 17) if (p := self.body[i])]
         neck = self.body[skeleton.NECK]
         if not seen or neck is None:
@@ -277,7 +239,7 @@ class _Mannequin:
             return _between(ears[0], nose, 0.38)
         return sum(p[0] for p in seen) / len(seen), sum(p[1] for p in seen) / len(seen)
 
-    def _features(self, brush: _Brush, eyes: list[_XY]) -> None:
+    def _features(self, brush: Brush, eyes: list[_XY]) -> None:
         if self.face is None:
             for eye in eyes:
                 brush.disc(eye, 0.0042, _FEATURES, edge=0.0)
@@ -297,7 +259,7 @@ class _Mannequin:
             if len(points) > 1:
                 brush.line(points, width, _FEATURES)
 
-    def _filled(self, brush: _Brush, outline: tuple[int, ...], fill: RGB) -> None:
+    def _filled(self, brush: Brush, outline: tuple[int, ...], fill: RGB) -> None:
         points = [p for i in outline if self.face and (p := self.face[i])]
         if len(points) > 2:
             brush.area(points, fill)
@@ -314,9 +276,7 @@ def _head_up(eyes: list[_XY], ears: list[_XY], neck: _XY, centre: _XY) -> _XY:
                 along_neck = up[0] * (centre[0] - neck[0]) + up[1] * (centre[1] - neck[1])
                 return up if along_neck > 0 else (-up[0], -up[1])
     length = math.hypot(centre[0] - neck[0], centre[1] - neck[1]) or 1.0
-    dx, dy = (centre[0] - neck[0]) / length, (centre[1] - neck[1]) / length
-    if abs(dy) > abs(dx):  # heads are carried more upright than necks, unless somebody lies
-        dx *= 0.4
+    dx, dy = 0.4 * (centre[0] - neck[0]) / length, (centre[1] - neck[1]) / length
     length = math.hypot(dx, dy) or 1.0
     return dx / length, dy / length
 

@@ -107,9 +107,17 @@ def colours_of(slug, box):
 
 
 def test_in_the_preview_the_hair_of_somebody_lying_is_at_the_far_end_of_the_head():
-    ears = [p for i in (16, 17) if (p := read_library().pose("lying-on-back").pose.people[0].body[i])]
-    beyond = (ears[0].x - 0.06, ears[0].y - 0.02, ears[0].x - 0.02, ears[0].y + 0.02)
-    assert HAIR in colours_of("lying-on-back", beyond)
+    ear = next(p for i in (16, 17) if (p := read_library().pose("lying-on-back").pose.people[0].body[i]))
+    assert HAIR in colours_of("lying-on-back", (ear.x - 0.06, ear.y - 0.02, ear.x - 0.02, ear.y + 0.02))
+    assert HAIR not in colours_of("lying-on-back", (ear.x + 0.03, ear.y - 0.06, 1, 1))
+
+
+def test_in_the_preview_somebody_upside_down_has_the_hair_below_the_eyes(standing_person):
+    body = tuple(KeyPoint(1 - p.x, 1 - p.y) for p in standing_person.body)
+    preview = draw_preview(Pose(people=(Person(body=body),)), 256, 256)
+    above, below = preview.crop((0, 0, 256, 215)), preview.crop((0, 226, 256, 256))
+    assert HAIR not in {colour for _, colour in above.getcolors(65536)}
+    assert HAIR in {colour for _, colour in below.getcolors(65536)}
 
 
 def test_in_the_preview_nobody_kneels_with_the_shoes_below_the_floor():
