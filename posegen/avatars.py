@@ -5,18 +5,19 @@ to nothing; functions that forget a file return its key for that. A deleted avat
 hidden, and forgotten with the last such project.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 
 from pydantic.alias_generators import to_camel
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from posegen.errors import NotFound
 from posegen.identifiers import new_id
-from posegen.storage import Storage
+from posegen.storage import FILES_PATH, Links, Storage
 from posegen.tables import Avatar, AvatarProject, Project, StoredObject
 from posegen.uploads import THUMBNAIL_TYPE, Photo
 from posegen.wording import check_wording
@@ -92,6 +93,27 @@ def owned_avatar(session: Session, user_id: str, avatar_id: str, *, lock: bool =
     if avatar is None:
         raise NotFound("avatar", [avatar_id])
     return avatar
+
+
+def avatar_shown_at(session: Session, user_id: str, address: str | None, links: Links) -> str | None:
+    """Return the id of the user's avatar that one of our own links shows; None for any other address.
+
+    Clients hand such links back, and a link kept in a row would stop working when it expires.
+    """
+    ours = re.search(re.escape(FILES_PATH) + r"/([^/?#]+)/", address or "")
+    if ours is None:
+        return None
+    try:
+        key, _ = links.read(ours[1])
+    except NotFound:
+        return None
+    return session.scalars(
+        select(Avatar.id).where(
+            Avatar.user_id == user_id,
+            Avatar.deleted_at.is_(None),
+            or_(Avatar.image_key == key, Avatar.thumbnail_key == key),
+        )
+    ).one_or_none()
 
 
 def list_avatars(session: Session, user_id: str) -> Sequence[Avatar]:

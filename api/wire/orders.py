@@ -6,7 +6,7 @@ names the same fields. Fields of features that are not built are read too, so th
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole
@@ -30,7 +30,8 @@ class GenerateBody(Asked):
     """What a customer orders."""
 
     generation_type: Literal["GALLERY_REFERENCE", "TEXT_DESCRIPTION"]
-    project_id: Identifier
+    avatar_id: Identifier | None = None
+    project_id: Identifier | None = Field(default=None, validate_default=True)
     poses: Annotated[list[OwnPoseAsked], Field(max_length=MOST_POSES)] | None = None
     selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
         default=None, validate_default=True
@@ -41,7 +42,6 @@ class GenerateBody(Asked):
     use_background_changer: Switch | None = None
     export_formats: list[Text] | None = None
     output_formats: list[Text] | None = None
-    avatar_id: Identifier | None = None
     width: Whole | None = None
     height: Whole | None = None
     seed: Whole | None = None
@@ -50,6 +50,21 @@ class GenerateBody(Asked):
     control_strength: Real | None = None
     loras: list[Any] | None = None
     allow_poseless: Switch | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _poses_of_an_avatar(cls, given: Any) -> Any:
+        """Old clients send an avatar and poses and nothing else: a gallery order."""
+        if isinstance(given, dict) and given.get("avatarId") and given.get("selectedPoseIds"):
+            return {**given, "generationType": given.get("generationType") or GALLERY}
+        return given
+
+    @field_validator("project_id")
+    @classmethod
+    def _needed_without_an_avatar(cls, value: str | None, given: ValidationInfo) -> str | None:
+        if not value and not given.data.get("avatar_id"):
+            raise PydanticCustomError("place_missing", "Name a project, or an avatar")
+        return value
 
     @field_validator("selected_pose_ids")
     @classmethod
@@ -77,7 +92,6 @@ class GenerateBody(Asked):
             (self.use_background_changer, "The background changer", "useBackgroundChanger"),
             (self.export_formats, "Exporting", "exportFormats"),
             (self.output_formats, "Exporting", "outputFormats"),
-            (self.avatar_id, "The avatar creator", "avatarId"),
             (self.loras, "Drawing with LoRAs", "loras"),
         ):
             if asked:
@@ -88,7 +102,8 @@ class GenerateBody(Asked):
         self.check_available()
         own = self.poses or []
         return Order(
-            project_id=self.project_id,
+            project_id=self.project_id or None,
+            avatar_id=self.avatar_id or None,
             pose_ids=tuple(self.selected_pose_ids or ()),
             own_poses=tuple(
                 OwnPose(pose=read.pose, name=(asked.name or "").strip() or None)

@@ -1,17 +1,17 @@
 """Projects on the wire."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Identifier, Moment, Pagination, Text, Told, storable
 from api.wire.generations import GenerationTold
-from posegen.errors import NotAvailableYet
 from posegen.paging import Paged
-from posegen.tables import Generation, Project
+from posegen.storage import Links
+from posegen.tables import Avatar, Generation, Project
 
 _PICTURE_ADDRESS = re.compile(r"https?://[^\s<>\"']+|/(?!/)[^\s<>\"']*")
 
@@ -24,23 +24,34 @@ def _picture_address(text: str) -> str | None:
     return text
 
 
+ProjectName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=100), AfterValidator(storable)
+]
+
+
 class ProjectBody(Asked):
     """A new project."""
 
-    project_name: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=3, max_length=100), AfterValidator(storable)
-    ]
+    project_name: ProjectName
     description: Annotated[Text, Field(max_length=500)] | None = None
     avatar_image_url: Annotated[Text, Field(max_length=2000), AfterValidator(_picture_address)] | None = None
     avatar_source: Literal["AVATAR_CREATOR", "UPLOAD"]
-    avatar_id: Identifier | None = None
+    avatar_id: Identifier | None = Field(default=None, validate_default=True)
 
-    def check_available(self) -> None:
-        """Raise NotAvailableYet for what is on the wire but not built."""
-        if self.avatar_source == "AVATAR_CREATOR":
-            raise NotAvailableYet("The avatar creator", "avatarSource")
-        if self.avatar_id:
-            raise NotAvailableYet("The avatar creator", "avatarId")
+    @field_validator("avatar_id")
+    @classmethod
+    def _needed_of_the_avatar_creator(cls, value: str | None, given: ValidationInfo) -> str | None:
+        if not value and given.data.get("avatar_source") == "AVATAR_CREATOR":
+            raise PydanticCustomError("avatar_missing", "Name the avatar")
+        return value or None
+
+
+class ProjectChanges(Asked):
+    """Changes of a project; what is left out stays, an empty description clears it."""
+
+    project_name: ProjectName | None = None
+    description: Annotated[Text, Field(max_length=500)] | None = None
+    status: Literal["active", "archived"] | None = None
 
 
 class ProjectTold(Told):
@@ -60,14 +71,14 @@ class ProjectTold(Told):
     updated_at: Moment
 
     @classmethod
-    def of(cls, row: Project) -> "ProjectTold":
-        """Describe a project."""
+    def of(cls, row: Project, avatar: Avatar | None, links: Links) -> "ProjectTold":
+        """Describe a project; the picture of an avatar of ours is linked to afresh."""
         return cls(
             id=row.id,
             user_id=row.user_id,
             project_name=row.project_name,
             description=row.description,
-            avatar_image_url=row.avatar_image_url,
+            avatar_image_url=row.avatar_image_url if avatar is None else links.url(avatar.image_key),
             avatar_source=row.avatar_source,
             avatar_id=row.avatar_id,
             total_generations=row.total_generations,
@@ -96,10 +107,10 @@ class ProjectAndGenerations(Told):
     project: ProjectWithGenerations
 
     @classmethod
-    def of(cls, row: Project, generations: Sequence[Generation]) -> "ProjectAndGenerations":
+    def of(cls, project: ProjectTold, generations: Sequence[Generation]) -> "ProjectAndGenerations":
         """Describe a project and its newest generations."""
         told = [GenerationTold.of(generation) for generation in generations]
-        return cls(project=ProjectWithGenerations(**ProjectTold.of(row).model_dump(), generations=told))
+        return cls(project=ProjectWithGenerations(**project.model_dump(), generations=told))
 
 
 class ProjectsTold(Told):
@@ -109,6 +120,7 @@ class ProjectsTold(Told):
     pagination: Pagination
 
     @classmethod
-    def of(cls, paged: Paged[Project]) -> "ProjectsTold":
-        """Describe a page."""
-        return cls(projects=[ProjectTold.of(row) for row in paged.rows], pagination=Pagination.of(paged))
+    def of(cls, paged: Paged[Project], avatars: Mapping[str, Avatar], links: Links) -> "ProjectsTold":
+        """Describe a page; `avatars` are those that its projects name, by id."""
+        told = [ProjectTold.of(row, avatars.get(row.avatar_id or ""), links) for row in paged.rows]
+        return cls(projects=told, pagination=Pagination.of(paged))

@@ -218,7 +218,6 @@ NOT_YET = [
     ({"useBackgroundChanger": True}, "useBackgroundChanger"),
     ({"exportFormats": ["tiktok"]}, "exportFormats"),
     ({"outputFormats": ["tiktok"]}, "outputFormats"),
-    ({"avatarId": "some-avatar"}, "avatarId"),
     ({"loras": [{"name": "style", "strength": 1}]}, "loras"),
 ]
 
