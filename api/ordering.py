@@ -7,6 +7,7 @@ from api.access import Caller
 from api.service import Service
 from posegen.database import database_now
 from posegen.orders import Order, PlacedOrder, place_order
+from posegen.quotes import Quote, quote_order
 from posegen.workforce import service_profile, useful_rings
 
 
@@ -25,3 +26,10 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
         rings = useful_rings(session, profile_name, placed.total_pictures, now=now)
     service.announcer.ring(placed.generation_id, times=rings)
     return placed
+
+
+def give_quote(service: Service, caller: Caller, order: Order) -> Quote:
+    """Return what the order would cost and how long it would take. Raises what quote_order raises, and DatabaseAway."""
+    with service.database.reading() as session:
+        profile_name = service_profile(session, service.settings.profile)
+        return quote_order(session, caller.id, order, profile_name=profile_name, now=database_now(session))

@@ -8,21 +8,21 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from posegen.errors import NotFound
-from posegen.estimates import drawing_estimate_s
+from posegen.estimates import Estimate, estimate_of_generation
 from posegen.paging import Page, Paged
 from posegen.tables import GeneratedPicture, Generation, WorkItem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a generation is. `estimated_s` is None while no worker's speed was measured."""
+    """How far a generation is, and when the rest will be drawn."""
 
     percentage: int
     completed: int
     failed: int
     total: int
     status: str
-    estimated_s: int | None
+    estimate: Estimate
 
 
 def owned_generation(session: Session, user_id: str, generation_id: str) -> Generation:
@@ -37,14 +37,13 @@ def owned_generation(session: Session, user_id: str, generation_id: str) -> Gene
 
 def progress_of(session: Session, generation: Generation, *, now: datetime) -> Progress:
     """Return how far the generation is and how long it will still take."""
-    done = generation.poses_completed + generation.poses_failed
     return Progress(
         percentage=percentage(generation),
         completed=generation.poses_completed,
         failed=generation.poses_failed,
         total=generation.total_expected_poses,
         status=generation.status,
-        estimated_s=0 if done == generation.total_expected_poses else drawing_estimate_s(session, generation, now=now),
+        estimate=estimate_of_generation(session, generation, now=now),
     )
 
 

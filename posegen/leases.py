@@ -169,7 +169,7 @@ def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now
         .execution_options(populate_existing=True)
     ).all()
     free = {item.id: item for item in locked if item.status == ItemStatus.QUEUED}
-    claims = []
+    claims: list[Claim] = []
     for candidate in chosen:
         item = free.get(candidate.item_id)
         if item is None:

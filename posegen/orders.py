@@ -16,7 +16,7 @@ from models.profiles import Profile, profile
 from posegen import ledger, quota
 from posegen.avatars import prompt_attributes
 from posegen.errors import BadInput, FieldProblem
-from posegen.estimates import drawing_estimate_s
+from posegen.estimates import estimate_of_generation
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import SEED_LIMIT, new_id
 from posegen.ordered_pictures import OrderedPicture, OwnPose, library_pictures, own_pictures, seeds_from
@@ -136,7 +136,7 @@ def place_order(
         total_pictures=order.total_pictures,
         credits_charged=generation.credit_charged,
         quota_charged=generation.quota_charged,
-        estimated_s=drawing_estimate_s(session, generation, now=now),
+        estimated_s=estimate_of_generation(session, generation, now=now).total_s,
     )
     if repeatable is not None:
         keep_answer(session, repeatable, asdict(placed))

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from api.access import CurrentUser
-from api.ordering import take_order
+from api.ordering import give_quote, take_order
 from api.routes import POSE_GENERATOR
 from api.routes.paging import PageLimit, PageNumber, page_of
 from api.service import Parts
 from api.wire.generations import GenerationAndProgress, GenerationsTold, PicturesTold, ResultsTold
-from api.wire.orders import GenerateBody, OrderTold
+from api.wire.orders import GenerateBody, OrderTold, QuoteTold
 from posegen.database import database_now
 from posegen.finishing import cancel_generation
 from posegen.generations import list_generations, owned_generation, page_of_pictures, pictures_of, progress_of
@@ -33,6 +33,12 @@ def generate(
     placed = take_order(service, caller, body.order(), idempotency_key=idempotency_key)
     response.headers["Location"] = f"{POSE_GENERATOR}/generations/{placed.generation_id}"
     return OrderTold.of(placed)
+
+
+@router.post("/generate/quote")
+def quote(body: GenerateBody, caller: CurrentUser, service: Parts) -> QuoteTold:
+    """Tell what an order would cost and how long it would take, without placing it."""
+    return QuoteTold.of(give_quote(service, caller, body.order()))
 
 
 @router.get("/generations")

@@ -77,7 +77,7 @@ class GenerationTold(Told):
 
 
 class ProgressTold(Told):
-    """How far a generation is."""
+    """How far a generation is, and when the rest will be drawn. `queue_position` is its next waiting picture's."""
 
     percentage: int
     poses_completed: int
@@ -85,6 +85,9 @@ class ProgressTold(Told):
     poses_total: int
     current_status: str
     estimated_time_remaining: int | None
+    queue_position: int | None
+    queue_wait_s: float | None
+    drawing_s: float | None
 
     @classmethod
     def of(cls, progress: Progress) -> "ProgressTold":
@@ -95,7 +98,10 @@ class ProgressTold(Told):
             poses_failed=progress.failed,
             poses_total=progress.total,
             current_status=progress.status,
-            estimated_time_remaining=progress.estimated_s,
+            estimated_time_remaining=progress.estimate.total_s,
+            queue_position=progress.estimate.position,
+            queue_wait_s=progress.estimate.queue_wait_s,
+            drawing_s=progress.estimate.drawing_s,
         )
 
 

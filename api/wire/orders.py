@@ -14,6 +14,7 @@ from api.wire.poses import KeyPointsAsked, imported_all
 from posegen.errors import NotAvailableYet
 from posegen.ordered_pictures import OwnPose
 from posegen.orders import GALLERY, Order, PlacedOrder
+from posegen.quotes import Quote
 
 TEXT = "TEXT_DESCRIPTION"
 DEFAULT_VARIATIONS = 4
@@ -142,6 +143,27 @@ class OrderTold(Told):
             credit_charged=placed.credits_charged,
             estimated_completion_time=placed.estimated_s,
             message=f"{pictures} ordered {_price(placed)}.",
+        )
+
+
+class QuoteTold(Told):
+    """What an order would cost and how long it would take; null while no worker's speed was measured."""
+
+    total_poses: int
+    credit_cost: int
+    quota_use: int
+    queue_wait_s: float | None
+    drawing_s: float | None
+
+    @classmethod
+    def of(cls, quote: Quote) -> "QuoteTold":
+        """Describe a quote."""
+        return cls(
+            total_poses=quote.total_pictures,
+            credit_cost=quote.cost_credits,
+            quota_use=quote.quota_pictures,
+            queue_wait_s=quote.queue_wait_s,
+            drawing_s=quote.drawing_s,
         )
 
 

@@ -1,22 +1,10 @@
 """The unlimited tier as a client meets it."""
 
-from datetime import date
-
 import httpx2
 from support.house import House
 from support.serving import ROOT
 
-from posegen import quota
-from posegen.database import database_now
-from posegen.tables import User
-
 GENERATE = f"{ROOT}/generate"
-
-
-def subscribe(house: House, *, a_day: int) -> None:
-    with house.database.writing() as session:
-        user = session.get_one(User, "ann")
-        quota.subscribe(session, user, last_day=date(2999, 12, 31), daily_quota=a_day, now=database_now(session))
 
 
 def body(house: House, variations: int) -> dict[str, object]:
@@ -29,7 +17,7 @@ def body(house: House, variations: int) -> dict[str, object]:
 
 
 def test_a_subscribers_order_costs_nothing_and_over_the_quota_it_is_403(ann: httpx2.Client, house: House) -> None:
-    subscribe(house, a_day=3)
+    house.subscribe("ann", a_day=3)
 
     taken = ann.post(GENERATE, json=body(house, 2))
     refused = ann.post(GENERATE, json=body(house, 2))

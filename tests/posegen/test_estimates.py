@@ -1,12 +1,15 @@
-"""How long an order takes, from what the workers measured."""
+"""How long an order takes, from what the workers measured and who else waits."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from support.house import House
+import pytest
+from support.house import NOW, SIZE, House
 
 from posegen.database import database_now
-from posegen.estimates import drawing_estimate_s
+from posegen.estimates import Estimate, Waiting, estimate_of_generation, estimate_of_order, taken_before
+from posegen.finishing import mark_started
 from posegen.generations import progress_of
+from posegen.queueing import Candidate, Room, choose
 from posegen.workforce import pictures_per_s, useful_rings
 
 
@@ -15,9 +18,26 @@ def clock(house: House) -> datetime:
         return database_now(session)
 
 
-def estimate(house: House, generation_id: str) -> int | None:
+def estimate_of(house: House, generation_id: str) -> Estimate:
     with house.database.reading() as session:
-        return drawing_estimate_s(session, house.generation(generation_id), now=clock(house))
+        return estimate_of_generation(session, house.generation(generation_id), now=clock(house))
+
+
+def estimate(house: House, generation_id: str) -> int | None:
+    return estimate_of(house, generation_id).total_s
+
+
+def estimate_before(house: House, user_id: str, pictures: int, *, unlimited: bool = False) -> Estimate:
+    with house.database.reading() as session:
+        return estimate_of_order(
+            session, user_id, pictures=pictures, unlimited=unlimited, profile="tiny", now=clock(house)
+        )
+
+
+def queued(user_id: str, pictures: int, *, unlimited: bool = False, served_s_ago: float | None = None) -> Waiting:
+    served_at = None if served_s_ago is None else NOW - timedelta(seconds=served_s_ago)
+    since = NOW - timedelta(seconds=ord(user_id[0]))  # nobody came at the same moment
+    return Waiting(user_id=user_id, unlimited=unlimited, pictures=pictures, served_at=served_at, since=since)
 
 
 def test_before_anything_was_measured_nothing_is_promised(house: House) -> None:
@@ -71,7 +91,110 @@ def test_what_is_final_takes_no_time(house: House) -> None:
     assert estimate(house, generation_id) == 0
     with house.database.reading() as session:
         progress = progress_of(session, house.generation(generation_id), now=clock(house))
-    assert (progress.percentage, progress.completed, progress.total, progress.estimated_s) == (100, 1, 1, 0)
+    assert (progress.percentage, progress.completed, progress.total) == (100, 1, 1)
+    assert (progress.estimate.position, progress.estimate.total_s) == (None, 0)
+
+
+def test_an_order_that_must_wait_is_told_its_place_and_both_times(house: House) -> None:
+    for user_id in ("ann", "bob"):
+        house.customer(user_id)
+    house.worker(heard=clock(house), pictures_per_s=2)  # four rows
+    house.order("bob", 8)
+    house.claim(4)
+
+    told = estimate_of(house, house.order("ann", 4).generation_id)
+
+    # ann was never served: first in line, then in turn with bob's four. She waits for one row of the four that bob has.
+    assert told == Estimate(position=1, queue_wait_s=0.5, drawing_s=5.0)
+    assert told.total_s == 6  # 4 being drawn, 3 of bob's between ann's 4: 11 pictures, 2 a second
+
+
+def test_an_order_that_was_begun_waits_no_more(house: House) -> None:
+    house.customer()
+    house.worker(heard=clock(house), pictures_per_s=1)
+    generation_id = house.order("ann", 6).generation_id
+    house.claim(4)
+
+    begun = estimate_of(house, generation_id)
+
+    assert begun == Estimate(position=1, queue_wait_s=0.0, drawing_s=6.0)
+    with house.database.writing() as session:
+        mark_started(session, generation_id, now=clock(house))
+    assert estimate_of(house, generation_id) == begun
+
+
+def test_what_is_being_drawn_has_no_place_in_the_line(house: House) -> None:
+    house.customer()
+    house.worker(heard=clock(house), pictures_per_s=1)
+    generation_id = house.order("ann", 4).generation_id
+    house.claim(4)
+
+    assert estimate_of(house, generation_id) == Estimate(position=None, queue_wait_s=0.0, drawing_s=4.0)
+
+
+def test_an_order_stands_behind_the_same_users_earlier_one(house: House) -> None:
+    house.customer()
+    house.worker(heard=clock(house), pictures_per_s=1)
+    first, second = (house.order("ann", 6).generation_id for _ in range(2))
+
+    assert [estimate_of(house, one).position for one in (first, second)] == [1, 7]
+    assert [estimate_of(house, one).total_s for one in (first, second)] == [6, 12]
+
+
+def test_the_place_is_known_while_the_speed_is_not(house: House) -> None:
+    house.customer()
+    house.order("ann", 6)
+
+    told = estimate_of(house, house.order("ann", 1).generation_id)
+
+    assert told == Estimate(position=7, queue_wait_s=None, drawing_s=None)
+    assert told.total_s is None
+
+
+@pytest.mark.parametrize("unlimited", [False, True])
+def test_an_order_is_told_before_it_is_placed_what_it_is_told_after(house: House, unlimited: bool) -> None:
+    for user_id in ("ann", "bob"):
+        house.customer(user_id)
+    if unlimited:
+        house.subscribe("ann")
+    house.worker(heard=clock(house), pictures_per_s=2)
+    house.order("bob", 12)
+    house.order("ann", 3)
+
+    before = estimate_before(house, "ann", 4, unlimited=unlimited)
+
+    assert estimate_of(house, house.order("ann", 4).generation_id) == before
+
+
+LINES = {
+    "alone": [queued("ann", 5)],
+    "in turn": [queued("ann", 5), queued("bob", 2, served_s_ago=1), queued("cid", 9, served_s_ago=50)],
+    "with the tier": [queued("ann", 5), queued("bob", 9, unlimited=True), queued("cid", 3)],
+    "in the tier": [queued("ann", 5, unlimited=True), queued("bob", 9), queued("cid", 3, unlimited=True)],
+    "the tier is short": [queued("ann", 5), queued("bob", 2, unlimited=True)],
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_the_place_in_the_line_is_the_one_the_queue_gives(line: list[Waiting]) -> None:
+    candidates = [
+        Candidate(
+            item_id=f"{one.user_id}-{turn}",
+            user_id=one.user_id,
+            unlimited=one.unlimited,
+            user_served_at=one.served_at,
+            turn=turn,
+            queued_at=one.since,
+            size_px=SIZE,
+        )
+        for one in line
+        for turn in range(one.pictures)
+    ]
+
+    taken = [candidate.item_id for candidate in choose(candidates, Room(free_rows=99), now=NOW)]
+
+    places = {f"{one.user_id}-{turn}": taken_before(line, one, turn) for one in line for turn in range(one.pictures)}
+    assert places == {item_id: place for place, item_id in enumerate(taken)}
 
 
 def test_an_order_rings_once_for_each_worker_it_keeps_busy(house: House) -> None:

@@ -17,15 +17,9 @@ TODAY = NOW.date()
 MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def subscribe(house: House, user_id: str = "ann", *, last_day: date = date(2026, 12, 31), a_day: int = 100) -> None:
-    with house.database.writing() as session:
-        user = session.get_one(User, user_id)
-        quota.subscribe(session, user, last_day=last_day, daily_quota=a_day, now=NOW)
-
-
 def subscriber(house: House, *, credits: int = 0, a_day: int = 100, last_day: date = date(2026, 12, 31)) -> None:
     house.customer("ann", credits=credits)
-    subscribe(house, a_day=a_day, last_day=last_day)
+    house.subscribe("ann", a_day=a_day, last_day=last_day)
     house.project("ann")
 
 
@@ -161,7 +155,7 @@ def test_yesterdays_pictures_give_nothing_back_to_todays_quota(house: House) -> 
 def test_a_picture_paid_with_credits_gives_no_quota_back(house: House) -> None:
     house.customer("ann")
     paid = house.order("ann", 2)
-    subscribe(house)
+    house.subscribe("ann")
     house.order("ann", 2)
 
     with house.database.writing() as session:
@@ -193,7 +187,7 @@ def test_a_smaller_quota_than_was_used_leaves_nothing_and_never_less(house: Hous
     subscriber(house)
     house.order("ann", 4)
 
-    subscribe(house, a_day=2)
+    house.subscribe("ann", a_day=2)
 
     assert (allowance(house).used, allowance(house).remaining) == (4, 0)
 
@@ -203,7 +197,7 @@ def test_a_quota_that_is_none_is_refused(house: House, a_day: int) -> None:
     house.customer("ann")
 
     with pytest.raises(BadInput):
-        subscribe(house, a_day=a_day)
+        house.subscribe("ann", a_day=a_day)
 
 
 def test_a_quota_is_kept_when_only_the_day_changes(house: House) -> None:

@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
 
-from posegen import ledger, projects, workforce
+from posegen import ledger, projects, quota, workforce
 from posegen.database import Database
 from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture
 from posegen.leases import Claim, Claimant, claim_items
@@ -76,6 +76,11 @@ class House:
             if credits:
                 ledger.grant(session, user_id, credits, description="for tests", now=NOW)
         return user_id
+
+    def subscribe(self, user_id: str, *, last_day: date = date(2999, 12, 31), a_day: int = 100) -> None:
+        """Put a customer in the unlimited tier."""
+        with self.database.writing() as session:
+            quota.subscribe(session, session.get_one(User, user_id), last_day=last_day, daily_quota=a_day, now=NOW)
 
     def project(self, user_id: str) -> str:
         with self.database.writing() as session:
