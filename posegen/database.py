@@ -5,7 +5,7 @@ transaction that later wants to write fails at once when somebody else wrote in 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from posegen.errors import BadInput, DatabaseAway
 
 SQLITE_BUSY_S = 15.0
 """How long a SQLite writer waits for the one before it."""
-CONNECT_TIMEOUT_S = 3
-"""How long PostgreSQL may take to accept a connection before it counts as away."""
-_NOTICE_SILENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
-"""A PostgreSQL host that vanished without a word is noticed in about 11 s, not after a quarter of an hour."""
+MOST_OVERFLOW = 20
+"""So many connections beyond the pool's size are opened when all are in use."""
 
 
 class Database:
@@ -33,7 +31,9 @@ class Database:
         if self.url.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(url, pool_size)
         else:
-            self.engine = _postgresql_engine(url, pool_size)
+            from posegen.postgresql import postgresql_engine  # loads psycopg, a tenth of a second
+
+            self.engine = postgresql_engine(self.url, pool_size=pool_size, max_overflow=MOST_OVERFLOW)
         self._writer = self.engine.execution_options(writes=True)
 
     @property
@@ -57,9 +57,22 @@ class Database:
         with _away_told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def without_limits(self) -> Iterator[Connection]:
+        """Yield a connection in one writing transaction whose statements may take any time, for migrations."""
+        with self._writer.connect() as connection, self._unlimited(connection):
+            yield connection
+
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+    def _unlimited(self, connection: Connection) -> AbstractContextManager[object]:
+        if self.dialect != "postgresql":
+            return connection.begin()
+        from posegen.postgresql import begin_without_limits
+
+        return begin_without_limits(connection)
 
 
 def database_now(session: Session) -> datetime:
@@ -88,7 +101,13 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S}, pool_size=pool_size, max_overflow=20)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_S},
+        pool_size=pool_size,
+        max_overflow=MOST_OVERFLOW,
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -102,17 +121,3 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def _postgresql_engine(url: str, pool_size: int) -> Engine:
-    parsed = make_url(url)
-    if parsed.drivername in {"postgres", "postgresql"}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(
-        parsed,
-        pool_size=pool_size,
-        max_overflow=20,
-        pool_pre_ping=True,
-        pool_timeout=5,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, **_NOTICE_SILENCE},
-    )

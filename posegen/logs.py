@@ -1,10 +1,16 @@
-"""Logs are events with fields, one a line: coloured for a terminal, JSON elsewhere. Never prompts or secrets."""
+"""Logs are events with fields, one a line: coloured for a terminal, JSON elsewhere. Never prompts or secrets.
+
+So tracebacks say where it broke, not what the variables held: in a login that is a password.
+"""
 
 import logging
 import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+_JSON_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def set_up_logging(log_format: Literal["auto", "json", "console"], *, process: str) -> None:
@@ -15,8 +21,10 @@ def set_up_logging(log_format: Literal["auto", "json", "console"], *, process: s
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if as_json else structlog.processors.StackInfoRenderer(),
-            structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(),
+            _JSON_TRACEBACKS if as_json else structlog.processors.StackInfoRenderer(),
+            structlog.processors.JSONRenderer()
+            if as_json
+            else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -38,9 +38,9 @@ def new_version(database: Database, message: str) -> None:
 
 
 def is_current(database: Database) -> bool:
-    """Tell whether the database has the newest version."""
-    with database.engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+    """Tell whether the database has the newest version. Raises DatabaseAway."""
+    with database.reading() as session:
+        current = MigrationContext.configure(session.connection()).get_current_revision()
     return current == ScriptDirectory(str(_folder())).get_current_head()
 
 
@@ -55,8 +55,7 @@ def _config(database: Database) -> Iterator[Config]:
     config.set_main_option("script_location", str(_folder()))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.set_main_option("path_separator", "os")
-    engine = database.engine.execution_options(writes=True)
-    with engine.begin() as connection:
+    with database.without_limits() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         config.attributes["connection"] = connection

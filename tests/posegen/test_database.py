@@ -2,16 +2,20 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 from support.house import NOW, House, all_at_once
 from support.servers import PostgresServer
+from support.waiting import wait_until
 
 from posegen import database as database_module
+from posegen import postgresql
 from posegen.database import Database, database_now
 from posegen.errors import BadInput, DatabaseAway
 from posegen.projects import create_project
@@ -99,6 +103,14 @@ def test_a_broken_promise_is_not_taken_for_an_outage(house: House) -> None:
         create_project(session, "nobody", name="abc", description=None, avatar_image_url=None, now=NOW)
 
 
+def test_what_the_database_refuses_is_named_without_its_values(house: House) -> None:
+    """Errors are logged, and values may be prompts or hashes of passwords."""
+    with pytest.raises(IntegrityError) as refused, house.database.writing() as session:
+        create_project(session, "nobody", name="a secret wish", description=None, avatar_image_url=None, now=NOW)
+
+    assert "a secret wish" not in str(refused.value)
+
+
 def test_a_postgresql_that_is_gone_is_away_and_comes_back(
     postgres_house: House, postgres_server: PostgresServer
 ) -> None:
@@ -130,6 +142,109 @@ def test_a_postgresql_that_ends_in_a_transaction_is_away(
 
     postgres_server.start()
     assert postgres_house.balance("ann") == 100_000
+
+
+def test_a_row_that_the_database_refuses_is_not_quoted(postgres_house: House) -> None:
+    postgres_house.customer()
+
+    with pytest.raises(IntegrityError) as refused, postgres_house.database.writing() as session:
+        session.execute(update(User).values(credit_balance=-1))
+
+    assert "balance_not_negative" in str(refused.value)
+    assert "ann@example.com" not in str(refused.value)
+    assert "ann@example.com" not in str(refused.value.__cause__)
+
+
+@pytest.fixture
+def hasty_house(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """On a PostgreSQL of which little patience is had, though in the house's own proportions."""
+    for name, limit_s in (("STATEMENT_S", 0.3), ("IDLE_TRANSACTION_S", 0.6), ("ANSWER_S", 1.5)):
+        monkeypatch.setattr(postgresql, name, limit_s)
+    database = Database(postgres_url)
+    house = House(database)
+    house.customer()
+    yield house
+    database.close()
+
+
+def test_a_statement_that_takes_too_long_is_away(hasty_house: House) -> None:
+    with pytest.raises(DatabaseAway) as away, hasty_house.database.reading() as session:
+        session.execute(text("SELECT pg_sleep(60)"))
+
+    assert "statement timeout" in str(away.value.__cause__)
+    assert hasty_house.balance("ann") == 100_000
+
+
+def test_who_waits_too_long_for_a_lock_is_told_that_the_database_is_away(hasty_house: House) -> None:
+    with hasty_house.database.writing() as session:
+        session.execute(update(User).values(credit_balance=1))
+        with pytest.raises(DatabaseAway) as away:
+            add_ten(hasty_house.database)
+
+    assert "timeout" in str(away.value.__cause__)
+    assert hasty_house.balance("ann") == 1
+
+
+def test_who_falls_silent_in_a_transaction_loses_it_and_its_locks(hasty_house: House) -> None:
+    def fall_silent() -> None:
+        with hasty_house.database.writing() as session:
+            session.execute(update(User).values(credit_balance=1))
+            wait_until(lambda: all_at_once([lambda: add_ten(hasty_house.database)]) == [None])
+
+    with pytest.raises(DatabaseAway):
+        fall_silent()
+
+    assert hasty_house.balance("ann") == 100_010
+
+
+def test_a_postgresql_that_is_silent_is_away_until_it_speaks(
+    hasty_house: House, postgres_server: PostgresServer
+) -> None:
+    def freeze_in_the_middle() -> None:
+        with hasty_house.database.writing() as session:
+            session.execute(update(User).values(credit_balance=1))
+            postgres_server.freeze()
+
+    try:
+        began = monotonic()
+        with pytest.raises(DatabaseAway):
+            freeze_in_the_middle()  # silent in COMMIT
+        with pytest.raises(DatabaseAway):
+            hasty_house.balance("ann")  # silent to a new connection
+        assert monotonic() - began < 1.5 + 2 * postgresql.CONNECT_TIMEOUT_S
+    finally:
+        postgres_server.thaw()
+
+    assert hasty_house.balance("ann") in (1, 100_000)  # only SQL knows what became of that COMMIT
+
+
+def test_a_pooled_connection_that_fell_silent_is_away(hasty_house: House, postgres_server: PostgresServer) -> None:
+    hasty_house.balance("ann")
+    postgres_server.freeze()
+    try:
+        began = monotonic()
+        with pytest.raises(DatabaseAway):
+            hasty_house.balance("ann")
+        assert monotonic() - began < 1.5 + 2 * postgresql.CONNECT_TIMEOUT_S
+    finally:
+        postgres_server.thaw()
+
+
+def test_a_migration_may_take_its_time(hasty_house: House) -> None:
+    with hasty_house.database.without_limits() as connection:
+        connection.execute(text("SELECT pg_sleep(1.8)"))
+
+    with pytest.raises(DatabaseAway), hasty_house.database.reading() as session:
+        session.execute(text("SELECT pg_sleep(60)"))
+
+
+def test_options_of_the_url_are_kept(postgres_url: str) -> None:
+    database = Database(f"{postgres_url}?options=-c%20application_name%3Dours%20-c%20lock_timeout%3D77")
+    with database.reading() as session:
+        told = [session.execute(text(f"SHOW {name}")).scalar() for name in ("application_name", "lock_timeout")]
+    database.close()
+
+    assert told == ["ours", "77ms"]
 
 
 def test_a_deadlock_is_away_not_a_crash(postgres_house: House) -> None:

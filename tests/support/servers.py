@@ -10,8 +10,10 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from posegen.child_processes import last_lines, start_child
@@ -85,6 +87,17 @@ class PostgresServer:
         """Crash it: no clean shutdown, recovery at the next start."""
         self._end(signal.SIGQUIT)
 
+    def freeze(self) -> None:
+        """Stop every process of it where it stands, as a stalled disk would: the kernel still takes what is sent."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let a frozen one go on. Does nothing to one that runs."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
     def remove(self) -> None:
         """Stop it and delete its data."""
         self._end(signal.SIGQUIT)
@@ -117,6 +130,12 @@ class PostgresServer:
 
     def _log_end(self) -> str:
         return last_lines(self.log_file)
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._child is None:
+            return []
+        postmaster = psutil.Process(self._child.pid)
+        return [postmaster, *postmaster.children(recursive=True)]
 
     def _end(self, number: signal.Signals) -> None:
         if self._child is None:
