@@ -10,6 +10,7 @@ import pytest
 from posegen.poses import KeyPoint, Person, Pose, PoseFileRefused, read_library, read_pose_file
 from posegen.poses.library_files import LIBRARY_FOLDER
 from posegen.poses.validation import pose_distance, validate_pose, validate_poses
+from posegen.wording import check_wording
 
 POSE = LIBRARY_FOLDER / "poses" / "hand-on-hip.toml"
 
@@ -51,6 +52,11 @@ def test_names_are_different_and_descriptions_are_words_for_a_prompt():
         assert 30 <= len(pose.description) <= 160, pose.slug
         assert not pose.description.endswith("."), pose.slug
         assert len(pose.tags) >= 3, pose.slug
+
+
+def test_no_word_of_the_library_is_refused_in_a_prompt():
+    for pose in read_library().poses:
+        check_wording(", ".join((pose.name, pose.description, *pose.tags)), field=pose.slug)
 
 
 def test_the_whole_library_is_read_in_under_a_second():
