@@ -94,6 +94,10 @@ class Batching:
         """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
         return min(self.max_batch, self._row_limits.get(lane, self.max_batch))
 
+    def limit_rows(self, lane: tuple[int, int, bool], rows: int) -> None:
+        """Let no more than `rows` of this lane share a forward from now on."""
+        self._row_limits[lane] = rows
+
     def leave_rows(self, samples: tuple[Sample, ...]) -> None:
         """Move denoised rows out, to be decoded; their rows are free."""
         with self._lock:
@@ -124,7 +128,7 @@ class Batching:
         if len(rows) < 2:
             return False
         keep = len(rows) // 2
-        self._row_limits[rows[0].lane] = keep
+        self.limit_rows(rows[0].lane, keep)
         self.put_back(rows[keep:])
         return True
 

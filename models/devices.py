@@ -28,20 +28,25 @@ def device_title(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
+# What the libraries say beside torch.OutOfMemoryError: the host's allocator, CUDA's own calls (pinned memory, streams),
+# and the handles that cuBLAS and cuDNN make on first use.
+_FULL = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
 @contextmanager
 def faults_named(device: torch.device) -> Iterator[None]:
     """Turn torch's errors into ours: lack of memory into DoesNotFit, a broken card into CardFailed."""
     try:
         yield
-    except torch.OutOfMemoryError as e:
-        # The traceback holds every tensor of the failed forward: cut it before asking for the memory back.
+    except MemoryError as e:
         reason = str(e)
         e.__traceback__ = None
-    except torch.AcceleratorError as e:
-        raise CardFailed(str(device), str(e).splitlines()[0]) from e
-    except RuntimeError as e:
-        if "can't allocate memory" not in str(e):
+    except RuntimeError as e:  # torch's OutOfMemoryError and AcceleratorError are among these
+        if not isinstance(e, torch.OutOfMemoryError) and not any(words in str(e) for words in _FULL):
+            if isinstance(e, torch.AcceleratorError):
+                raise CardFailed(str(device), str(e).splitlines()[0]) from e
             raise
+        # The traceback holds every tensor of the failed forward: cut it before asking for the memory back.
         reason = str(e)
         e.__traceback__ = None
     else:

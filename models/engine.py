@@ -43,7 +43,10 @@ class Engine(Protocol):
         """The size (width, height) that a request must have to join without waiting for others; None: any."""
 
     def warm_up(self) -> None:
-        """Run everything once at the default size, so the first picture is not slower than the others."""
+        """Run everything once at the default size, so the first picture is not slower than the others.
+
+        Finds out how many rows fit. Raises OutOfMemory when one alone does not, CardFailed when nothing works.
+        """
 
     def close(self) -> None:
         """Give up every live sample without outcome and free the device. Later submits raise EngineClosed.

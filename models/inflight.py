@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from models.devices import Pace, faults_named
+from models.errors import CardFailed, OutOfMemory
 from models.requests import PictureRequest
 from models.runner import Conditions, FluxRunner, Words
 from models.sample import Sample
 from models.schedule import image_tokens
-from models.stepping import SteppedEngine
+from models.stepping import DoesNotFit, SteppedEngine
 
 CACHED_PROMPTS = 64
 CACHED_CONTROLS = 32
@@ -157,9 +158,34 @@ class InflightEngine(SteppedEngine):
                 return list(self.runner.decode(latents, request.size))
 
     def warm_up(self) -> None:
-        """Draw one picture of the default size without anybody seeing it."""
+        """Draw one step of as many pictures of the default size as fit, without anybody seeing them; see Engine."""
+        rows = self.max_batch
+        while True:
+            samples = [self._warm_up_sample() for _ in range(rows)]
+            try:
+                self._draw_unseen(samples)
+            except DoesNotFit as e:
+                if rows == 1:
+                    raise OutOfMemory(*self.profile.default_size) from e
+                rows //= 2
+                self.batching.limit_rows(samples[0].lane, rows)
+            except RuntimeError as e:
+                # Whatever a library cannot do with these networks on this device, it will not be able to do later.
+                raise CardFailed(str(self.runner.device), str(e).splitlines()[0]) from e
+            else:
+                return
+
+    def _draw_unseen(self, samples: list[Sample]) -> None:
+        try:
+            self.encode(samples)
+            self.forward(samples)
+            self.decode(samples[:1])  # a larger group that does not fit is split when it comes
+        finally:
+            self._stacked = None
+
+    def _warm_up_sample(self) -> Sample:
         width, height = self.profile.default_size
-        sample = Sample(
+        return Sample(
             request=PictureRequest(
                 key="warm-up",
                 prompt="warm up",
@@ -173,10 +199,6 @@ class InflightEngine(SteppedEngine):
                 control_end=1.0,
             )
         )
-        self.encode([sample])
-        self.forward([sample])
-        self.decode([sample])
-        self._stacked = None
 
     def close(self) -> None:
         """Forget every sample and free the device's memory."""

@@ -61,7 +61,10 @@ def load_engine(profile: str, device: str = "auto", *, cache_dir: Path, max_batc
 def find_weights(profile: Profile, cache_dir: Path) -> WeightFolders:
     """Find a profile's weights on this machine, building the built-in model's. Raises WeightsMissing."""
     if profile.base is None or profile.controlnet is None:
-        built = tiny_folder(cache_dir)
+        try:
+            built = tiny_folder(cache_dir)
+        except OSError as e:
+            raise WeightsMissing(profile.name, f"they cannot be built in {cache_dir}: {e.strerror}") from e
         return WeightFolders(base=built / BASE, controlnet=built / CONTROLNET)
     own = cache_dir / profile.name
     if (own / BASE).is_dir() and (own / CONTROLNET).is_dir():

@@ -24,7 +24,10 @@ BLACK_BELOW = 1 / 255
 
 
 class DoesNotFit(Exception):
-    """A computation ran out of memory; nothing moved and the engine is still usable."""
+    """A computation ran out of memory; nothing moved and the engine is still usable.
+
+    No ModelsError, because no caller of an engine ever sees it: it ends as a smaller batch or as OutOfMemory.
+    """
 
 
 class SteppedEngine(ABC):

@@ -102,6 +102,60 @@ def test_a_picture_that_does_not_fit_alone_is_told_so(
     assert isinstance(failed.error, OutOfMemory)
 
 
+def test_warming_up_finds_how_many_rows_fit(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def is_crowded(latents: Tensor) -> bool:
+        tried.append(len(latents))
+        return len(latents) > 2
+
+    crowded = failing(tiny_engine.runner.denoise, is_crowded, torch.OutOfMemoryError("full"))
+    monkeypatch.setattr(tiny_engine.runner, "denoise", crowded)
+    tiny_engine.warm_up()
+    for key in "abcd":
+        tiny_engine.submit(ask(key, width=256, height=256, steps=1))
+    drain(tiny_engine)
+    assert tried == [4, 2, 2, 2]
+
+
+def test_warming_up_without_room_for_one_picture_is_out_of_memory(
+    tiny_engine: InflightEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = failing(tiny_engine.runner.denoise, lambda _: True, torch.OutOfMemoryError("full"))
+    monkeypatch.setattr(tiny_engine.runner, "denoise", full)
+    with pytest.raises(OutOfMemory, match="256x256"):
+        tiny_engine.warm_up()
+
+
+def test_warming_up_networks_that_do_not_work_is_a_failed_card(
+    tiny_engine: InflightEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = failing(tiny_engine.runner.denoise, lambda _: True, RuntimeError("cuDNN error: NOT_SUPPORTED"))
+    monkeypatch.setattr(tiny_engine.runner, "denoise", broken)
+    with pytest.raises(CardFailed, match=r"cuDNN error: NOT_SUPPORTED"):
+        tiny_engine.warm_up()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("full"),
+        MemoryError("Unable to allocate 48 MiB"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_every_way_to_run_out_of_memory_is_known(
+    tiny_engine: InflightEngine, ask: Any, drain: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(tiny_engine.runner, "denoise", failing(tiny_engine.runner.denoise, lambda _: True, error))
+    tiny_engine.submit(ask("a"))
+    assert isinstance(drain(tiny_engine)[0]["a"].error, OutOfMemory)
+
+
 def test_a_device_error_is_a_failed_card(
     tiny_engine: InflightEngine, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from models.devices import resolve_device
-from models.errors import DeviceMissing, UnknownProfile, WeightsMissing
+from models.errors import DeviceMissing, OutOfMemory, UnknownProfile, WeightsMissing
 from models.loading import load_engine
 from models.profiles import TINY
 from models.requests import Finished, PictureRequest
@@ -103,6 +104,24 @@ def test_a_file_without_one_of_its_tensors_is_missing_weights(flux_dir: Path, fi
     save_file(tensors, whole, metadata={"format": "pt"})
     with pytest.raises(WeightsMissing):
         load_engine("flux1-dev", "cpu", cache_dir=flux_dir)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), MemoryError()])
+def test_weights_that_do_not_fit_are_out_of_memory(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def read(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(AutoencoderKL, "from_pretrained", read)
+    with pytest.raises(OutOfMemory):
+        load_engine("tiny", "cpu", cache_dir=models_dir)
+
+
+def test_a_place_where_nothing_can_be_built_is_missing_weights(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(WeightsMissing, match="taken"):
+        load_engine("tiny", "cpu", cache_dir=tmp_path / "taken")
 
 
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
