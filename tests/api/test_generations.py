@@ -51,6 +51,9 @@ def test_a_new_generation_is_processing_and_tells_all_its_fields(ann: httpx2.Cli
         "posesTotal": 4,
         "currentStatus": "processing",
         "estimatedTimeRemaining": None,
+        "queuePosition": 1,
+        "queueWaitS": None,
+        "drawingS": None,
     }
 
 
