@@ -3,7 +3,8 @@
 Rows of one forward share width, height and precision (a lane); everything else (step, step count, guidance, control
 strength, prompt) is per row. Admission is first come, first served: when the first in line is of another lane it
 waits until the active rows ran dry, and nobody overtakes it. When a forward does not fit the memory, the lane's row
-limit is halved and the younger rows go back to the head of the line with their progress.
+limit is halved and the younger rows go back to the head of the line with their progress. A limit is no verdict for
+life: after many forwards that fitted, more rows are tried again.
 """
 
 from collections import deque
@@ -16,6 +17,10 @@ from models.requests import PictureRequest, check_request
 from models.sample import Sample, SampleState
 
 DECODE_GROUP = 4
+TRY_MORE_AFTER = 200
+"""Good forwards at a row limit after which twice as many rows are tried: memory may have come back since."""
+
+Lane = tuple[int, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,18 @@ class Decision:
     to_encode: tuple[Sample, ...]
     to_decode: tuple[Sample, ...]
     rows: tuple[Sample, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class RowLimit:
+    """How many rows of a lane may share a forward since memory said so.
+
+    fitted: the limit that held before this one was tried, 0 when none did. good_forwards: those with all `rows`.
+    """
+
+    rows: int
+    fitted: int = 0
+    good_forwards: int = 0
 
 
 class Batching:
@@ -44,7 +61,7 @@ class Batching:
         self._active: list[Sample] = []
         self._decoding: list[Sample] = []
         self._give_up: set[str] = set()
-        self._row_limits: dict[tuple[int, int, bool], int] = {}
+        self._row_limits: dict[Lane, RowLimit] = {}
         self._closed = False
 
     def submit(self, request: PictureRequest) -> None:
@@ -90,13 +107,30 @@ class Batching:
         lane = self._decoding[0].lane
         return tuple(sample for sample in self._decoding if sample.lane == lane)[:DECODE_GROUP]
 
-    def row_limit(self, lane: tuple[int, int, bool]) -> int:
+    def row_limit(self, lane: Lane) -> int:
         """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
-        return min(self.max_batch, self._row_limits.get(lane, self.max_batch))
+        limit = self._row_limits.get(lane)
+        return self.max_batch if limit is None else min(self.max_batch, limit.rows)
 
-    def limit_rows(self, lane: tuple[int, int, bool], rows: int) -> None:
+    def limit_rows(self, lane: Lane, rows: int) -> None:
         """Let no more than `rows` of this lane share a forward from now on."""
-        self._row_limits[lane] = rows
+        with self._lock:
+            self._row_limits[lane] = RowLimit(rows=rows)
+
+    def count_forward(self, rows: tuple[Sample, ...]) -> None:
+        """Learn from a forward of `rows` that fitted: after many at the lane's limit, more rows are let in."""
+        lane = rows[0].lane
+        with self._lock:
+            limit = self._row_limits.get(lane)
+            if limit is None or len(rows) < limit.rows:
+                return
+            limit.good_forwards += 1
+            if limit.good_forwards < TRY_MORE_AFTER:
+                return
+            if limit.rows < self.max_batch:
+                self._row_limits[lane] = RowLimit(rows=min(self.max_batch, 2 * limit.rows), fitted=limit.rows)
+            else:
+                del self._row_limits[lane]
 
     def leave_rows(self, samples: tuple[Sample, ...]) -> None:
         """Move denoised rows out, to be decoded; their rows are free."""
@@ -127,15 +161,26 @@ class Batching:
         """
         if len(rows) < 2:
             return False
-        keep = len(rows) // 2
-        self.limit_rows(rows[0].lane, keep)
+        lane = rows[0].lane
+        limit = self._row_limits.get(lane)
+        fitted = limit.fitted if limit is not None else 0
+        keep = fitted if 0 < fitted < len(rows) else len(rows) // 2
+        self.limit_rows(lane, keep)
         self.put_back(rows[keep:])
         return True
 
     def free_rows(self) -> int:
-        """max_batch less the waiting and the active; never negative."""
+        """The row limit of who is last in line, less the waiting and the active; never negative.
+
+        With nobody in line the next size is not known: the lowest limit of any size, so that nothing is promised in
+        vain. Second tries in higher precision are this line's own and have no say in that.
+        """
         with self._lock:
-            return max(0, self.max_batch - len(self._waiting) - len(self._active))
+            last = self._last_in_line()
+            if last is None:
+                plain = [self.row_limit(lane) for lane in self._row_limits if not lane[2]]
+                return min(plain, default=self.max_batch)
+            return max(0, self.row_limit(last.lane) - len(self._waiting) - len(self._active))
 
     def has_work(self) -> bool:
         """Whether any sample is live."""
@@ -150,8 +195,7 @@ class Batching:
     def current_size(self) -> tuple[int, int] | None:
         """The size a newcomer must have to join without waiting for others to run dry; None: any."""
         with self._lock:
-            # Whoever is last in line decides: nobody overtakes.
-            last = self._waiting[-1] if self._waiting else self._active[0] if self._active else None
+            last = self._last_in_line()
             return last.request.size if last is not None else None
 
     def close(self) -> None:
@@ -161,6 +205,10 @@ class Batching:
             self._waiting.clear()
             self._active.clear()
             self._decoding.clear()
+
+    def _last_in_line(self) -> Sample | None:
+        # Whoever is last in line decides what a newcomer must be like: nobody overtakes.
+        return self._waiting[-1] if self._waiting else self._active[0] if self._active else None
 
     def _everyone(self) -> list[Sample]:
         return [*self._decoding, *self._active, *self._waiting]

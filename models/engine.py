@@ -31,7 +31,10 @@ class Engine(Protocol):
         """
 
     def free_rows(self) -> int:
-        """How many more requests would be drawn at once: max_batch less what waits and what is active."""
+        """How many more requests of the current size would be drawn at once.
+
+        That is max_batch, or fewer rows where memory allows no more, less what waits and what is active.
+        """
 
     def has_work(self) -> bool:
         """Whether `step` would do something."""

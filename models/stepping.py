@@ -86,6 +86,7 @@ class SteppedEngine(ABC):
             self._shrink(rows, outcomes)
             return ()
         self._forwards += 1
+        self.batching.count_forward(rows)
         share_s = (time.perf_counter() - started) / len(rows)
         done = tuple(
             row.advance(with_control=control, share_s=share_s) for row, control in zip(rows, with_control, strict=True)

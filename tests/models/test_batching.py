@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.batching import Batching
+from models.batching import TRY_MORE_AFTER, Batching
 from models.errors import EngineClosed, KeyInUse
 from models.profiles import TINY
 from models.sample import Sample, SampleState
@@ -133,6 +133,74 @@ def test_free_rows_count_the_waiting_and_the_active_but_not_the_decoding(batchin
     rows = batching.decide().rows
     batching.leave_rows(rows[:1])
     assert batching.free_rows() == 2
+
+
+def halved(batching: Batching, ask: Any) -> tuple[Sample, ...]:
+    """Fill three rows and have memory allow one; returns the row that stays."""
+    for key in "abc":
+        batching.submit(ask(key))
+    assert batching.halve_rows(batching.decide().rows)
+    return batching.decide().rows
+
+
+def test_free_rows_are_those_that_fit_the_memory(batching: Batching, ask: Any) -> None:
+    rows = halved(batching, ask)
+    batching.cancel("b")
+    batching.cancel("c")
+    batching.decide()
+    assert batching.free_rows() == 0
+    batching.drop(rows)
+    batching.submit(ask("wide", width=256, height=192))
+    assert batching.free_rows() == 2
+
+
+def test_an_empty_line_has_the_free_rows_of_the_size_that_fits_worst(batching: Batching, ask: Any) -> None:
+    batching.limit_rows((256, 192, False), 2)
+    assert batching.free_rows() == 2
+    batching.limit_rows((256, 192, True), 1)
+    assert batching.free_rows() == 2
+
+
+def test_more_rows_are_tried_again_after_many_forwards_that_fitted(batching: Batching, ask: Any) -> None:
+    rows = halved(batching, ask)
+    for _ in range(TRY_MORE_AFTER - 1):
+        batching.count_forward(rows)
+    assert len(batching.decide().rows) == 1
+    batching.count_forward(rows)
+    assert len(batching.decide().rows) == 2
+
+
+def test_forwards_below_the_limit_prove_nothing(batching: Batching, ask: Any) -> None:
+    batching.submit(ask("a"))
+    batching.limit_rows((128, 128, False), 2)
+    rows = batching.decide().rows
+    for _ in range(2 * TRY_MORE_AFTER):
+        batching.count_forward(rows)
+    assert batching.row_limit(rows[0].lane) == 2
+
+
+def test_a_try_of_more_rows_that_failed_goes_back_to_what_fitted(ask: Any) -> None:
+    batching = Batching(TINY, max_batch=8)
+    batching.limit_rows((128, 128, False), 3)
+    for key in "abcd":
+        batching.submit(ask(key))
+    fitted = batching.decide().rows
+    for _ in range(TRY_MORE_AFTER):
+        batching.count_forward(fitted)
+    crowded = batching.decide().rows
+    assert batching.halve_rows(crowded)
+    assert (len(fitted), len(crowded), len(batching.decide().rows)) == (3, 4, 3)
+
+
+def test_the_limit_is_forgotten_when_all_rows_fitted_again(batching: Batching, ask: Any) -> None:
+    batching.limit_rows((128, 128, False), 2)
+    for key in "abc":
+        batching.submit(ask(key))
+    for _ in range(2 * TRY_MORE_AFTER):
+        batching.count_forward(batching.decide().rows)
+    assert len(batching.decide().rows) == 3
+    batching.close()
+    assert batching.free_rows() == 3
 
 
 def test_the_current_size_is_that_of_the_last_in_line(batching: Batching, ask: Any) -> None:

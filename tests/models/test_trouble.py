@@ -23,6 +23,19 @@ def test_a_crowded_forward_is_split_and_no_sample_is_lost(ask: Any, drain: Any) 
     assert max(len(rows) for rows in engine.forwards) == 1
 
 
+def test_a_full_batch_is_tried_again_when_smaller_ones_fitted_for_long(ask: Any, drain: Any) -> None:
+    engine = fake(b="crowded")
+    for key in "abcd":
+        engine.submit(ask(key))
+    drain(engine)
+    engine.trouble = {}
+    for turn in range(20):
+        for index in range(4):
+            engine.submit(ask(f"{turn}-{index}", steps=20))
+        drain(engine)
+    assert len(engine.forwards[-1]) == 4
+
+
 def test_a_sample_put_back_goes_on_at_its_step(ask: Any, drain: Any) -> None:
     engine = fake()
     for key in "ab":
