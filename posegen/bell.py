@@ -1,11 +1,16 @@
 """Redis, in one place: the bell that wakes workers (RQ) and the channel that hurries events. SQL holds the truth.
 
 A ring too many is harmless and a lost one is healed, so every failure here becomes BellAway and is logged by the edge,
-never shown to a customer. Jobs carry JSON, never pickles, and name the one function workers will run.
+never shown to a customer. For the same reason nobody waits long for Redis, and while it is away hardly anybody at all:
+for some seconds after a failure every call fails at once, then one of them tries. Jobs carry JSON, never pickles, and
+name the one function workers will run.
 """
 
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,8 +29,12 @@ QUEUE: Final = "posegen"
 DRAW: Final = "gpu_worker.jobs.draw"
 """The only callable a worker runs."""
 CHANNEL_PREFIX: Final = "pose-generation:"
-ANSWER_S: Final = 2.0
+RING_S: Final = 0.5
 """How long Redis may take to answer before it counts as away; an order must not wait for its bell."""
+REST_S: Final = 3.0
+"""So long Redis is left alone after it counted as away."""
+ANSWER_S: Final = 2.0
+"""The same as RING_S for those who listen, whom nobody waits for."""
 RESULT_TTL_S: Final = 24 * 3600
 FAILURE_TTL_S: Final = 7 * 24 * 3600
 
@@ -44,13 +53,14 @@ class QueueCounts:
 class Bell:
     """Rings for workers and publishes events. One per process; thread-safe. Every method may raise BellAway."""
 
-    def __init__(self, url: str) -> None:
-        self.redis = connect(url)
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.redis = connect(url, answer_s=RING_S, more_tries=0)
+        self._rest = _Rest(clock)
         self.queue = Queue(QUEUE, connection=self.redis, serializer=JSONSerializer)
 
     def ring(self, generation_id: str, *, times: int = 1) -> None:
         """Wake up to `times` workers. The id says what rang; a worker takes the best work whatever it was."""
-        try:
+        with self._rest.respected():
             for _ in range(times):
                 self.queue.enqueue_call(
                     DRAW,
@@ -60,26 +70,20 @@ class Bell:
                     result_ttl=RESULT_TTL_S,
                     failure_ttl=FAILURE_TTL_S,
                 )
-        except RedisError as error:
-            raise BellAway from error
 
     def waiting(self) -> int:
         """Return how many rings nobody has heard yet."""
-        try:
+        with self._rest.respected():
             return int(self.queue.count)
-        except RedisError as error:
-            raise BellAway from error
 
     def publish(self, user_id: str, message: Mapping[str, Any]) -> None:
         """Send an event to whoever listens for the user."""
-        try:
+        with self._rest.respected():
             self.redis.publish(f"{CHANNEL_PREFIX}{user_id}", json.dumps(message))
-        except RedisError as error:
-            raise BellAway from error
 
     def counts(self) -> QueueCounts:
         """Return RQ's counts. Nothing is cleaned up by reading them."""
-        try:
+        with self._rest.respected():
             active, completed, failed, delayed = (
                 registry(queue=self.queue, serializer=JSONSerializer).get_job_count(cleanup=False)
                 for registry in (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry, ScheduledJobRegistry)
@@ -87,27 +91,55 @@ class Bell:
             return QueueCounts(
                 waiting=int(self.queue.count), active=active, completed=completed, failed=failed, delayed=delayed
             )
-        except RedisError as error:
-            raise BellAway from error
 
     def ping(self) -> None:
-        """Return when Redis answers."""
-        try:
+        """Return when Redis answers, and let everybody use it again from then on."""
+        with self._rest.trying():
             self.redis.ping()
-        except RedisError as error:
-            raise BellAway from error
 
     def close(self) -> None:
         """Give the connections back."""
         self.redis.close()
 
 
-def connect(url: str, *, answer_s: float = ANSWER_S) -> "Redis":
+class _Rest:
+    """Keeps everybody away from a Redis that is away, but for one who tries again after REST_S. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._until_s: float | None = None
+
+    @contextmanager
+    def respected(self) -> Iterator[None]:
+        """Run a block that uses Redis, unless it rests: then raise BellAway at once."""
+        with self._lock:
+            if self._until_s is not None:
+                if self._clock() < self._until_s:
+                    raise BellAway
+                self._until_s = self._clock() + REST_S  # we try; the others rest on
+        with self.trying():
+            yield
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Run a block that uses Redis, rest or not, and note how it went. Raises BellAway."""
+        try:
+            yield
+        except RedisError as error:
+            with self._lock:
+                self._until_s = self._clock() + REST_S
+            raise BellAway from error
+        with self._lock:
+            self._until_s = None
+
+
+def connect(url: str, *, answer_s: float = ANSWER_S, more_tries: int = 1) -> "Redis":
     """Return a client that gives up quickly. RQ needs bytes, so nothing is decoded."""
     return Redis.from_url(
         url,
         socket_connect_timeout=answer_s,
         socket_timeout=answer_s,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), more_tries),
         health_check_interval=15,
     )
