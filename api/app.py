@@ -14,12 +14,40 @@ from api.guard import Guard
 from api.live import Live
 from api.origins import ANYONE, Origins
 from api.reconciling import keep_reconciled
-from api.routes import accounts, avatars, files, generations, library, operations, page, poses, projects
+from api.routes import (
+    accounts,
+    avatars,
+    dashboard,
+    files,
+    generations,
+    library,
+    operations,
+    page,
+    pose_requests,
+    poses,
+    projects,
+    usage,
+)
 from api.service import Service, open_service
 from api.sockets import Sockets
 from models.profiles import profile
 from posegen.channel import Channel
 from posegen.settings import Settings
+
+ROUTES = (
+    accounts,
+    avatars,
+    dashboard,
+    files,
+    generations,
+    library,
+    operations,
+    page,
+    pose_requests,
+    poses,
+    projects,
+    usage,
+)
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -38,7 +66,7 @@ def create_app(settings: Settings) -> ASGIApp:
     )
     app.state.service = service
     add_handlers(app)
-    for routes in (accounts, avatars, files, generations, library, operations, page, poses, projects):
+    for routes in ROUTES:
         app.include_router(routes.router)
     app.add_middleware(Guard)
     app.add_middleware(

@@ -24,6 +24,8 @@ def _picture_address(text: str) -> str | None:
     return text
 
 
+PictureAddress = Annotated[Text, Field(max_length=2000), AfterValidator(_picture_address)]
+"""Where a picture lies that is not ours; an empty one is none."""
 ProjectName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=3, max_length=100), AfterValidator(storable)
 ]
@@ -34,7 +36,7 @@ class ProjectBody(Asked):
 
     project_name: ProjectName
     description: Annotated[Text, Field(max_length=500)] | None = None
-    avatar_image_url: Annotated[Text, Field(max_length=2000), AfterValidator(_picture_address)] | None = None
+    avatar_image_url: PictureAddress | None = None
     avatar_source: Literal["AVATAR_CREATOR", "UPLOAD"]
     avatar_id: Identifier | None = Field(default=None, validate_default=True)
 
