@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from api.errors import add_handlers
+from api.following import Following
 from api.guard import Guard
 from api.live import Live
 from api.origins import ANYONE, Origins
@@ -19,6 +20,7 @@ from api.routes import (
     avatars,
     dashboard,
     files,
+    following,
     generations,
     library,
     operations,
@@ -39,6 +41,7 @@ ROUTES = (
     avatars,
     dashboard,
     files,
+    following,
     generations,
     library,
     operations,
@@ -65,6 +68,7 @@ def create_app(settings: Settings) -> ASGIApp:
         lifespan=_lifespan(service, live, sockets),
     )
     app.state.service = service
+    app.state.following = Following(service, live, origins)
     add_handlers(app)
     for routes in ROUTES:
         app.include_router(routes.router)
