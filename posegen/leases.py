@@ -5,7 +5,7 @@ attempt it holds, so a ghost that wakes up after its lease was taken over cannot
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,16 +143,31 @@ def lapsed_items(session: Session, *, now: datetime) -> Sequence[tuple[str, str 
     return [(row[0], row[1]) for row in rows]
 
 
-def queued_generations(session: Session, *, limit: int = 20) -> list[str]:
-    """Return generations with queued pictures, the longest waiting first."""
+def queued_generations(session: Session, *, profiles: Collection[str], limit: int = 20) -> list[str]:
+    """Return generations with queued pictures of these profiles, the longest waiting first."""
     rows = session.execute(
         select(WorkItem.generation_id)
-        .where(WorkItem.status == ItemStatus.QUEUED, WorkItem.generation_id.is_not(None))
+        .where(
+            WorkItem.status == ItemStatus.QUEUED,
+            WorkItem.profile.in_(sorted(profiles)),
+            WorkItem.kind == ItemKind.POSE,
+            WorkItem.generation_id.is_not(None),
+        )
         .group_by(WorkItem.generation_id)
         .order_by(func.min(WorkItem.queued_at))
         .limit(limit)
     )
     return [row[0] for row in rows if row[0] is not None]
+
+
+def queued_profiles(session: Session) -> dict[str, int]:
+    """Return how many pictures of each profile are queued."""
+    rows = session.execute(
+        select(WorkItem.profile, func.count())
+        .where(WorkItem.status == ItemStatus.QUEUED, WorkItem.kind == ItemKind.POSE)
+        .group_by(WorkItem.profile)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def held_by(item_id: str, attempt: int) -> ColumnElement[bool]:

@@ -4,6 +4,9 @@ A worker's death may only be counted against its pictures by a witness that was 
 while; a Healer is one, from its first good round until a round fails or its process was asleep.
 """
 
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +22,9 @@ from posegen.workforce import live_workers
 log = structlog.get_logger()
 
 MOST_RINGS = 16
+FIRST_PAUSE_S = 3.0
+MOST_PAUSE_S = 60.0
+"""Between two rings for the same waiting pictures: doubling, at most this."""
 MOST_SLEEP = timedelta(seconds=10)
 """A longer pause between two rounds than asked for means that this process was not running."""
 
@@ -33,11 +39,37 @@ class Round:
     ended_at: datetime
 
 
+class Rings:
+    """When to ring for what waits: at once for anything new, more and more rarely while ringing changes nothing.
+
+    A ring may be heard by a worker that cannot help, and each leaves a trace in Redis for a day.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._waiting: list[str] = []
+        self._pause_s = 0.0
+        self._again_at_s = 0.0
+
+    def are_due(self, waiting: list[str]) -> bool:
+        """Tell whether to ring now."""
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._pause_s = self._again_at_s = 0.0
+        return self._clock() >= self._again_at_s
+
+    def note(self) -> None:
+        """Remember that it was rung."""
+        self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, MOST_PAUSE_S)
+        self._again_at_s = self._clock() + self._pause_s
+
+
 class Healer:
     """Runs rounds for a process that lives on. Not thread-safe: one thread calls `heal`, every `every_s` seconds."""
 
-    def __init__(self, announcer: Announcer, *, every_s: float) -> None:
+    def __init__(self, announcer: Announcer, *, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._announcer = announcer
+        self._rings = Rings(clock)
         self._longest_pause = timedelta(seconds=every_s) + MOST_SLEEP
         self._witness_since: datetime | None = None
         self._last_round = datetime.now(UTC)
@@ -48,7 +80,7 @@ class Healer:
         if datetime.now(UTC) - self._last_round > self._longest_pause:
             self._witness_since = None
         try:
-            done = reconcile_once(self._announcer, witness_since=self._witness_since)
+            done = reconcile_once(self._announcer, witness_since=self._witness_since, rings=self._rings)
         except DatabaseAway as error:
             if not self._away:
                 log.warning("reconciler.database_away", cause=str(error.__cause__))
@@ -66,9 +98,10 @@ class Healer:
         self._last_round = datetime.now(UTC)
 
 
-def reconcile_once(announcer: Announcer, *, witness_since: datetime | None) -> Round:
+def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, rings: Rings | None = None) -> Round:
     """Return lapsed pictures to the queue, forget what is old, and ring when work waits that nobody was told of.
 
+    Only for what a live worker draws, and while that changes nothing only as often as `rings` (if given) allows.
     Raises DatabaseAway. Redis away is no error: nothing is rung.
     """
     requeued = failed = 0
@@ -83,20 +116,26 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None) -> R
     with announcer.writing() as session:
         prune(session, now=now)
     with announcer.database.reading() as session:
-        waiting = queued_generations(session, limit=MOST_RINGS)
-        workers = len(live_workers(session, now=now))
-    return Round(requeued=requeued, failed=failed, rung=_ring(announcer, waiting, workers), ended_at=now)
+        profiles = Counter(worker.profile for worker in live_workers(session, now=now))
+        waiting = queued_generations(session, profiles=profiles, limit=MOST_RINGS)
+    rung = 0
+    if rings is None or rings.are_due(waiting):
+        rung = _ring(announcer, waiting, profiles.total())
+    if rings is not None and rung:
+        rings.note()
+    return Round(requeued=requeued, failed=failed, rung=rung, ended_at=now)
 
 
 def _ring(announcer: Announcer, waiting: list[str], workers: int) -> int:
     """Ring once per worker that could be idle, but only when no ring is waiting to be heard already."""
     if not waiting:
         return 0
+    times = min(workers, MOST_RINGS)
     try:
         if announcer.bell.waiting():
             return 0
-        for number in range(max(1, min(workers, MOST_RINGS))):
+        for number in range(times):
             announcer.bell.ring(waiting[number % len(waiting)])
     except BellAway:
         return 0
-    return max(1, min(workers, MOST_RINGS))
+    return times

@@ -16,7 +16,7 @@ from posegen.bell import Bell
 from posegen.database import Database
 from posegen.errors import DatabaseAway
 from posegen.private_redis import PrivateRedis
-from posegen.reconciler import Round
+from posegen.reconciler import Rings, Round
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,6 +26,7 @@ def now() -> datetime:
 
 
 def test_what_a_dead_worker_held_is_queued_again_and_rung_for(served: Served, house: House, redis_url: str) -> None:
+    house.worker("living", heard=now())
     generation_id = house.order("ann", 2, now=now()).generation_id
     house.claim(2, now=now() - timedelta(seconds=60))
 
@@ -39,6 +40,7 @@ def test_what_a_dead_worker_held_is_queued_again_and_rung_for(served: Served, ho
 def test_an_order_of_a_redis_outage_is_rung_for_when_redis_is_back(
     served: Served, house: House, redis_server: PrivateRedis
 ) -> None:
+    house.worker(heard=now())
     redis_server.stop()
     house.order("ann", 2, now=now())
     redis_server.start()
@@ -71,7 +73,7 @@ class Rounds:
         self.outcomes = list(outcomes)
         self.witnesses: list[datetime | None] = []
 
-    def __call__(self, _announcer: Any, *, witness_since: datetime | None) -> Round:
+    def __call__(self, _announcer: Any, *, witness_since: datetime | None, rings: Rings) -> Round:
         self.witnesses.append(witness_since)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):

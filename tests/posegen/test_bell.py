@@ -6,7 +6,9 @@ import os
 import signal
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -19,8 +21,8 @@ from posegen.channel import Channel, Nudge
 from posegen.errors import BellAway
 from posegen.events import record_event
 from posegen.private_redis import PrivateRedis
-from posegen.reconciler import reconcile_once
-from posegen.statuses import EventType
+from posegen.reconciler import Healer, reconcile_once
+from posegen.statuses import EventType, WorkerStatus
 from posegen.storage import Links
 
 
@@ -237,6 +239,7 @@ def test_the_channel_hears_who_has_news_and_ignores_nonsense(bell: Bell) -> None
 
 def test_the_reconciler_rings_for_what_waits_but_not_twice(sqlite_house: House, bell: Bell) -> None:
     sqlite_house.customer()
+    sqlite_house.worker(heard=datetime.now(UTC))
     generation_id = sqlite_house.order("ann", 2).generation_id
     making = announcer(sqlite_house, bell)
 
@@ -244,6 +247,54 @@ def test_the_reconciler_rings_for_what_waits_but_not_twice(sqlite_house: House, 
     assert reconcile_once(making, witness_since=None).rung == 0
 
     assert [job.args for job in bell.queue.jobs] == [[generation_id]]
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [None, {"profile": "flux1-dev"}, {"heard_s_ago": 60}, {"status": WorkerStatus.DRAINING}],
+    ids=["none", "another profile", "dead", "leaving"],
+)
+def test_nobody_is_rung_for_what_no_worker_draws(
+    sqlite_house: House, bell: Bell, worker: dict[str, Any] | None
+) -> None:
+    sqlite_house.customer()
+    sqlite_house.order("ann", 2)
+    if worker is not None:
+        heard = datetime.now(UTC) - timedelta(seconds=worker.pop("heard_s_ago", 0))
+        sqlite_house.worker(heard=heard, **worker)
+
+    assert reconcile_once(announcer(sqlite_house, bell), witness_since=None).rung == 0
+
+
+def test_a_starting_worker_is_rung_for(sqlite_house: House, bell: Bell) -> None:
+    sqlite_house.customer()
+    sqlite_house.order("ann", 2)
+    sqlite_house.worker(heard=datetime.now(UTC), status=WorkerStatus.STARTING)
+
+    assert reconcile_once(announcer(sqlite_house, bell), witness_since=None).rung == 1
+
+
+def test_rings_that_change_nothing_become_rare_and_are_prompt_again_after_a_change(
+    sqlite_house: House, bell: Bell, clock: Clock
+) -> None:
+    """Whoever hears them may be a worker that cannot help; each leaves a trace in Redis for a day."""
+    sqlite_house.customer()
+    sqlite_house.worker(heard=datetime.now(UTC))
+    sqlite_house.order("ann", 1)
+    healer = Healer(announcer(sqlite_house, bell), every_s=3, clock=clock)
+
+    heard = 0
+    for _ in range(40):
+        clock.now_s += 30
+        healer.heal()
+        heard += bell.waiting()
+        bell.queue.empty()
+    assert 20 <= heard <= 25
+
+    sqlite_house.order("ann", 1)
+    clock.now_s += 3
+    healer.heal()
+    assert bell.waiting() == 1
 
 
 def test_the_reconciler_heals_sql_without_redis(sqlite_house: House, redis_server: PrivateRedis, bell: Bell) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,7 @@ def test_recovering_returns_the_pictures_of_dead_workers_and_rings(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     sqlite_house.customer()
+    sqlite_house.worker(heard=datetime.now(UTC))
     sqlite_house.order("ann", 2)
     sqlite_house.claim(now=NOW.replace(year=2020))
 

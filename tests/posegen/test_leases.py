@@ -11,6 +11,7 @@ from posegen.leases import (
     has_queued,
     lapsed_items,
     queued_generations,
+    queued_profiles,
     renew_leases,
     still_held,
 )
@@ -283,8 +284,18 @@ def test_waiting_generations_are_named_oldest_first(house: House) -> None:
     house.claim(1)
 
     with house.database.reading() as session:
-        assert queued_generations(session) == [old, young]
-        assert queued_generations(session, limit=1) == [old]
+        assert queued_generations(session, profiles={"tiny"}) == [old, young]
+        assert queued_generations(session, profiles={"tiny"}, limit=1) == [old]
+        assert queued_generations(session, profiles={"flux1-dev"}) == []
+
+
+def test_waiting_pictures_are_counted_by_profile(house: House) -> None:
+    house.customer()
+    house.order("ann", 3)
+    house.claim(1)
+
+    with house.database.reading() as session:
+        assert queued_profiles(session) == {"tiny": 2}
 
 
 def test_times_come_back_as_they_went_in(house: House) -> None:
