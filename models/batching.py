@@ -59,7 +59,7 @@ class Batching:
         self._lock = Lock()
         self._waiting: deque[Sample] = deque()
         self._active: list[Sample] = []
-        self._decoding: list[Sample] = []
+        self._leaving: list[Sample] = []
         self._give_up: set[str] = set()
         self._row_limits: dict[Lane, RowLimit] = {}
         self._closed = False
@@ -102,10 +102,8 @@ class Batching:
             self._active.append(self._waiting.popleft())
 
     def _decode_group(self) -> tuple[Sample, ...]:
-        if not self._decoding:
-            return ()
-        lane = self._decoding[0].lane
-        return tuple(sample for sample in self._decoding if sample.lane == lane)[:DECODE_GROUP]
+        decoding = [sample for sample in self._leaving if sample.state is SampleState.DECODING]
+        return tuple(sample for sample in decoding if sample.lane == decoding[0].lane)[:DECODE_GROUP]
 
     def row_limit(self, lane: Lane) -> int:
         """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
@@ -138,7 +136,18 @@ class Batching:
             for sample in samples:
                 self._active.remove(sample)
                 sample.state = SampleState.DECODING
-                self._decoding.append(sample)
+                self._leaving.append(sample)
+
+    def let_arrive(self, samples: tuple[Sample, ...]) -> None:
+        """Note that these are decoded; they stay live until they are dropped or put back."""
+        with self._lock:
+            for sample in samples:
+                sample.state = SampleState.ARRIVING
+
+    def holds(self, sample: Sample) -> bool:
+        """Whether this very sample is live, and not another of its key."""
+        with self._lock:
+            return any(sample is live for live in self._everyone())
 
     def drop(self, samples: tuple[Sample, ...]) -> None:
         """Forget samples whose outcome is known."""
@@ -185,7 +194,7 @@ class Batching:
     def has_work(self) -> bool:
         """Whether any sample is live."""
         with self._lock:
-            return bool(self._waiting or self._active or self._decoding)
+            return bool(self._waiting or self._active or self._leaving)
 
     def live_keys(self) -> tuple[str, ...]:
         """The keys without an outcome, those nearest to one first."""
@@ -204,14 +213,14 @@ class Batching:
             self._closed = True
             self._waiting.clear()
             self._active.clear()
-            self._decoding.clear()
+            self._leaving.clear()
 
     def _last_in_line(self) -> Sample | None:
         # Whoever is last in line decides what a newcomer must be like: nobody overtakes.
         return self._waiting[-1] if self._waiting else self._active[0] if self._active else None
 
     def _everyone(self) -> list[Sample]:
-        return [*self._decoding, *self._active, *self._waiting]
+        return [*self._leaving, *self._active, *self._waiting]
 
     def _live(self) -> list[str]:
         return [sample.key for sample in self._everyone()]
@@ -220,4 +229,4 @@ class Batching:
         gone = set(map(id, samples))
         self._waiting = deque(sample for sample in self._waiting if id(sample) not in gone)
         self._active = [sample for sample in self._active if id(sample) not in gone]
-        self._decoding = [sample for sample in self._decoding if id(sample) not in gone]
+        self._leaving = [sample for sample in self._leaving if id(sample) not in gone]

@@ -76,3 +76,30 @@ class Pace:
         if self._before is not None:
             self._before.synchronize()
         self._before = event
+
+
+class CopyEnd:
+    """The end of everything launched on a card so far, copies to pinned memory included; an Arrival."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record(torch.cuda.current_stream(device))
+
+    def done(self) -> bool:
+        """Whether the card is past it; returns at once. Raises CardFailed."""
+        with self._broken_card_named():
+            return bool(self._event.query())  # type: ignore[no-untyped-call]
+
+    def wait(self) -> None:
+        """Return when the card is past it. Raises CardFailed."""
+        with self._broken_card_named():
+            self._event.synchronize()
+
+    @contextmanager
+    def _broken_card_named(self) -> Iterator[None]:
+        # Nothing is asked of memory here: whatever comes up now is the fault of what was launched before.
+        try:
+            yield
+        except RuntimeError as e:
+            raise CardFailed(str(self._device), str(e).splitlines()[0]) from e

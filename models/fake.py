@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrival import Decoded
 from models.errors import CardFailed
 from models.profiles import Profile
 from models.requests import PictureRequest
@@ -71,10 +72,11 @@ class FakeEngine(SteppedEngine):
         self._take(self.step_s)
         self.forwards.append(tuple(row.key for row in rows))
 
-    def decode(self, samples: Sequence[Sample]) -> Sequence[NDArray[np.float32]]:
+    def decode(self, samples: Sequence[Sample]) -> Decoded:
         """Take decode_s and draw the pictures."""
         self._take(self.decode_s)
-        return [self._picture(sample) for sample in samples]
+        pixels = np.stack([self._picture(sample) for sample in samples])
+        return Decoded(pixels=pixels, brightest=pixels.max(axis=(1, 2, 3)))
 
     def warm_up(self) -> None:
         """Nothing is cold here."""

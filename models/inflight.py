@@ -9,12 +9,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from models.arrival import Decoded
 from models.devices import Pace, faults_named
 from models.errors import CardFailed, OutOfMemory
 from models.requests import PictureRequest
@@ -148,14 +147,14 @@ class InflightEngine(SteppedEngine):
         self._stacked = (tensors, following, conditions)
         return conditions
 
-    def decode(self, samples: Sequence[Sample]) -> Sequence[NDArray[np.float32]]:
-        """Decode finished latents in one pass and copy the pixels out."""
+    def decode(self, samples: Sequence[Sample]) -> Decoded:
+        """Decode finished latents in one pass and send the pixels to the host."""
         request = samples[0].request
         with faults_named(self.runner.device):
             self.runner.precision.use(precise=request.precise)
             with torch.inference_mode():
                 latents = torch.stack([sample.tensors.latents for sample in samples])
-                return list(self.runner.decode(latents, request.size))
+                return self.runner.decode(latents, request.size)
 
     def warm_up(self) -> None:
         """Draw one step of as many pictures of the default size as fit, without anybody seeing them; see Engine."""
@@ -179,7 +178,7 @@ class InflightEngine(SteppedEngine):
         try:
             self.encode(samples)
             self.forward(samples)
-            self.decode(samples[:1])  # a larger group that does not fit is split when it comes
+            self.decode(samples[:1]).wait()  # a larger group that does not fit is split when it comes
         finally:
             self._stacked = None
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
 from models import layout
+from models.arrival import Decoded
 from models.components import FluxComponents, Precision
+from models.devices import CopyEnd
 from models.profiles import Profile
 
 
@@ -79,7 +80,7 @@ class FluxRunner:
         # No attention mask on purpose: FLUX was trained with the padding visible, and its pipelines pass none.
         encoded = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         ids: Tensor = encoded.input_ids
-        return ids.to(self.device)
+        return self._upload(ids)
 
     def encode_controls(self, pictures: Sequence[Image]) -> Tensor:
         """Encode RGB pictures of one size into packed latents, (b, n, 64).
@@ -153,14 +154,27 @@ class FluxRunner:
         )
         return _with_zero_rows(double, b), _with_zero_rows(single, b)
 
-    def decode(self, latents: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Turn (b, n, 64) latents into pixels on the host, (b, height, width, 3) in 0..1; waits for the device."""
+    def decode(self, latents: Tensor, size: tuple[int, int]) -> Decoded:
+        """Turn (b, n, 64) latents into pictures, and send them to the host."""
         width, height = size
         vae = config(self.parts.vae)
         unpacked = layout.unpack(latents, height // 8, width // 8) / vae.scaling_factor + vae.shift_factor
         decoded = self.parts.vae.decode(unpacked.to(self.dtype), return_dict=False)[0]  # type: ignore[operator]
-        pixels = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        return np.ascontiguousarray(pixels.cpu().numpy())
+        return self.to_host((decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous())
+
+    def to_host(self, pixels: Tensor) -> Decoded:
+        """Send (b, height, width, 3) pixels to the host; on a card it returns before they are there."""
+        # The largest number of a picture is NaN when any is.
+        on_host = [self._download(tensor).numpy() for tensor in (pixels, pixels.amax(dim=(1, 2, 3)))]
+        arrival = CopyEnd(self.device) if self.device.type == "cuda" else None
+        return Decoded(pixels=on_host[0], brightest=on_host[1], arrival=arrival)
+
+    def _download(self, tensor: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return tensor
+        # Only into pinned memory does the copy go along while the next step computes. torch keeps the memory from
+        # being used again before the copy has ended, whoever forgets it.
+        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
     def _upload(self, tensor: Tensor) -> Tensor:
         if self.device.type != "cuda":

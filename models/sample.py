@@ -2,8 +2,10 @@
 
     WAITING  -> ACTIVE     admitted into a free row
     ACTIVE   -> ACTIVE     one Euler step further
-    ACTIVE   -> WAITING    the forward did not fit the memory, or the picture went bad and is drawn once more
+    ACTIVE   -> WAITING    the forward did not fit the memory
     ACTIVE   -> DECODING   the last step is done; its row is free
+    DECODING -> ARRIVING   decoded; the pixels are being copied to the host
+    ARRIVING -> WAITING    the picture is bad and is drawn once more
     any      -> gone       finished, failed or cancelled: an outcome was reported
 
 A crash loses samples in every state: they live in this process only.
@@ -22,6 +24,7 @@ class SampleState(StrEnum):
     WAITING = "waiting"  # no row yet
     ACTIVE = "active"  # has a row in the next forward
     DECODING = "decoding"  # denoised, not yet pixels
+    ARRIVING = "arriving"  # pixels, not yet on the host
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

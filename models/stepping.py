@@ -6,9 +6,11 @@ card, and is tested in milliseconds.
 
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from models.arrival import Decoded, flaw
 from models.batching import Batching, Decision
 from models.errors import BadPicture, OutOfMemory
 from models.profiles import Profile
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TRIES = 2
-BLACK_BELOW = 1 / 255
 
 
 class DoesNotFit(Exception):
@@ -38,6 +39,7 @@ class SteppedEngine(ABC):
         self.batching = Batching(profile, max_batch)
         self.max_batch = max_batch
         self._forwards = 0
+        self._arriving: deque[tuple[tuple[Sample, ...], Decoded]] = deque()
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample]) -> None:
@@ -48,8 +50,8 @@ class SteppedEngine(ABC):
         """Move every row one Euler step. The caller counts the step. Raises DoesNotFit: none moved."""
 
     @abstractmethod
-    def decode(self, samples: Sequence[Sample]) -> Sequence["NDArray[np.float32]"]:
-        """Turn denoised samples into pixels, (height, width, 3) in 0..1 each. Raises DoesNotFit."""
+    def decode(self, samples: Sequence[Sample]) -> Decoded:
+        """Turn denoised samples of one size into pixels, which may arrive later. Raises DoesNotFit."""
 
     def step(self) -> StepReport:
         """Do the next piece of work; see Engine."""
@@ -63,10 +65,14 @@ class SteppedEngine(ABC):
             self._encode(decision, outcomes)
         elif decision.to_decode:
             stage = "decode"
-            self._decode(decision, outcomes)
+            self._decode(decision.to_decode, outcomes)
         elif decision.rows:
             stage = "step"
             rows = self._forward(decision.rows, outcomes, started)
+        elif self._is_any_arriving():
+            stage = "decode"
+            self._arriving[0][1].wait()
+        self._hand_out(outcomes)
         compute_s = time.perf_counter() - started
         return StepReport(outcomes=outcomes, rows=rows, compute_s=compute_s, step_no=self._forwards, stage=stage)
 
@@ -100,30 +106,44 @@ class SteppedEngine(ABC):
         self.batching.drop(rows)
         outcomes.extend(Failed(key=row.key, error=OutOfMemory(row.request.width, row.request.height)) for row in rows)
 
-    def _decode(self, decision: Decision, outcomes: list[Outcome]) -> None:
-        for sample, pixels in self._decode_what_fits(decision.to_decode, outcomes):
-            reason = flaw(pixels)
-            if reason is None:
-                self.batching.drop((sample,))
-                outcomes.append(self._finished(sample, pixels))
-            elif sample.tries < TRIES:
-                sample.start_over()
-                self.batching.put_back((sample,))
-            else:
-                self.batching.drop((sample,))
-                outcomes.append(Failed(key=sample.key, error=BadPicture(reason)))
-
-    def _decode_what_fits(
-        self, samples: tuple[Sample, ...], outcomes: list[Outcome]
-    ) -> "list[tuple[Sample, NDArray[np.float32]]]":
+    def _decode(self, samples: tuple[Sample, ...], outcomes: list[Outcome]) -> None:
         try:
-            return list(zip(samples, self.decode(samples), strict=True))
+            decoded = self.decode(samples)
         except DoesNotFit:
             if len(samples) == 1:
                 self._shrink(samples, outcomes)
-                return []
-            # The others are still to be decoded and come with the next steps.
-            return self._decode_what_fits(samples[:1], outcomes)
+            else:
+                # The others are still to be decoded and come with the next steps.
+                self._decode(samples[:1], outcomes)
+            return
+        self.batching.let_arrive(samples)
+        self._arriving.append((samples, decoded))
+
+    def _is_any_arriving(self) -> bool:
+        """Whether a live picture is on its way; forgets the first ones that were cancelled on theirs."""
+        while self._arriving and not any(map(self.batching.holds, self._arriving[0][0])):
+            self._arriving.popleft()
+        return bool(self._arriving)
+
+    def _hand_out(self, outcomes: list[Outcome]) -> None:
+        while self._is_any_arriving() and self._arriving[0][1].is_there():
+            samples, decoded = self._arriving.popleft()
+            for sample, pixels, brightest in zip(samples, decoded.pixels, decoded.brightest, strict=True):
+                if self.batching.holds(sample):
+                    self._judge(sample, pixels, flaw(float(brightest)), outcomes)
+
+    def _judge(
+        self, sample: Sample, pixels: "NDArray[np.float32]", reason: str | None, outcomes: list[Outcome]
+    ) -> None:
+        if reason is None:
+            self.batching.drop((sample,))
+            outcomes.append(self._finished(sample, pixels))
+        elif sample.tries < TRIES:
+            sample.start_over()
+            self.batching.put_back((sample,))
+        else:
+            self.batching.drop((sample,))
+            outcomes.append(Failed(key=sample.key, error=BadPicture(reason)))
 
     def _finished(self, sample: Sample, pixels: "NDArray[np.float32]") -> Finished:
         return Finished(
@@ -162,12 +182,4 @@ class SteppedEngine(ABC):
     def close(self) -> None:
         """Forget every sample and refuse from now on; see Engine."""
         self.batching.close()
-
-
-def flaw(pixels: "NDArray[np.float32]") -> str | None:
-    """Say what is wrong with a picture, in a word for BadPicture, or None when it can be shown."""
-    brightest = float(pixels.max())
-    # A NaN anywhere makes the sum NaN; NaN compares false with everything.
-    if not abs(float(pixels.sum())) < float("inf"):
-        return "NaN"
-    return "black" if brightest < BLACK_BELOW else None
+        self._arriving.clear()

@@ -72,14 +72,26 @@ def test_a_bf16_picture_resembles_the_precise_one(engine: InflightEngine) -> Non
     assert np.abs(pixels(outcomes["plain"]) - pixels(outcomes["precise"])).mean() < 0.1
 
 
-def test_a_step_never_waits_for_the_card(engine: InflightEngine) -> None:
-    engine.submit(request("a"))
-    engine.step()  # encode
-    engine.step()  # the first forward fills caches
-    # torch's own detector of hidden synchronisations; Pace waits on an event, which it does not count.
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        report = engine.step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert report.stage == "step"
+@pytest.mark.parametrize("stage", ["encode", "step", "decode"])
+def test_no_stage_waits_for_the_card(engine: InflightEngine, stage: str) -> None:
+    engine.warm_up()  # fills caches
+    engine.submit(request("a", steps=2))
+    engine.submit(request("b", steps=20))
+    reports = []
+    while not reports or reports[-1].stage != stage:
+        # torch's own detector of hidden synchronisations; Pace waits on an event, which it does not count.
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            reports.append(engine.step())
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert reports[-1].stage == stage
+
+
+def test_a_picture_arrives_beside_the_steps_of_others_and_is_the_one_drawn_alone(engine: InflightEngine) -> None:
+    engine.submit(request("alone", precise=True, steps=2))
+    alone = pixels(drain(engine)["alone"])
+    engine.submit(request("short", precise=True, steps=2))
+    engine.submit(request("long", precise=True, steps=20))
+    outcomes = drain(engine)
+    assert np.abs(pixels(outcomes["short"]) - alone).max() < 1e-2
