@@ -1,7 +1,7 @@
 """How the service is, as an operator's monitor and the frontend ask it: never an error, always an answer.
 
-Without the database nothing works (unhealthy, 503). Without Redis or without a worker orders are taken and wait
-(degraded): that is no reason for a load balancer to take the API out.
+Without the database nothing works (unhealthy, 503). Without Redis or without a worker for their profile orders are
+taken and wait (degraded): that is no reason for a load balancer to take the API out.
 """
 
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from api.service import Service
 from api.wire.base import iso
 from posegen.database import database_now
 from posegen.errors import BellAway, DatabaseAway
+from posegen.leases import queued_profiles
 from posegen.statuses import WorkerStatus
 from posegen.tables import WorkerRow
 from posegen.workforce import live_workers
@@ -30,12 +31,16 @@ class Health(StrEnum):
 
 def health_of(service: Service) -> dict[str, Any]:
     """Return the answer of `GET /health`."""
-    database, workers = _database(service)
+    database, workers, queued = _database(service)
     redis, queue = _redis(service)
+    drawn = {worker["profile"] for worker in workers}
+    without_worker = {profile: pictures for profile, pictures in queued.items() if profile not in drawn}
+    if without_worker:
+        queue = _told_of_waiting(queue, without_worker)
     ready = [worker for worker in workers if worker["status"] == WorkerStatus.READY]
     if database["status"] != Health.HEALTHY:
         status = Health.UNHEALTHY
-    elif redis["status"] != Health.HEALTHY or not ready:
+    elif redis["status"] != Health.HEALTHY or not ready or without_worker:
         status = Health.DEGRADED
     else:
         status = Health.HEALTHY
@@ -49,13 +54,15 @@ def health_of(service: Service) -> dict[str, Any]:
     }
 
 
-def _database(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _database(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]:
+    """Return the check of the database, the live workers, and how many pictures of each profile wait."""
     try:
         with service.database.reading() as session:
             workers = [_told(row) for row in live_workers(session, now=database_now(session))]
+            queued = queued_profiles(session)
     except DatabaseAway as error:
-        return {"status": Health.UNHEALTHY, "message": str(error)}, []
-    return {"status": Health.HEALTHY, "dialect": service.database.dialect}, workers
+        return {"status": Health.UNHEALTHY, "message": str(error)}, [], {}
+    return {"status": Health.HEALTHY, "dialect": service.database.dialect}, workers, queued
 
 
 def _redis(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,6 +81,13 @@ def _redis(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
         "delayed": counts.delayed,
     }
     return {"status": Health.HEALTHY}, {"status": Health.HEALTHY, "counts": told}
+
+
+def _told_of_waiting(queue: dict[str, Any], without_worker: dict[str, int]) -> dict[str, Any]:
+    """Add to the queue's check the pictures, by profile, that no live worker draws."""
+    status = Health.DEGRADED if queue["status"] == Health.HEALTHY else queue["status"]
+    message = f"Pictures wait for a worker that draws {', '.join(sorted(without_worker))}; start one."
+    return {**queue, "status": status, "withoutWorker": without_worker, "message": message}
 
 
 def _drawing(workers: list[dict[str, Any]], ready: list[dict[str, Any]]) -> dict[str, Any]:

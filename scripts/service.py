@@ -260,7 +260,8 @@ class Service:
     def _ready_workers(self) -> list[dict[str, Any]]:
         health = self._health() or {}
         ready = [worker for worker in health.get("workers") or [] if worker.get("status") == "ready"]
-        return ready if health.get("status") == "healthy" else []
+        # Not the health's sum: what an earlier start left for another model does not keep this one from drawing.
+        return ready if health.get("checks", {}).get("redis", {}).get("status") == "healthy" else []
 
 
 def told(step: str, sentence: str) -> None:

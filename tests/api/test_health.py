@@ -57,6 +57,35 @@ def test_without_a_worker_that_draws_it_is_degraded_and_still_200(
     assert answer.json()["checks"]["controlNet"]["status"] == "degraded"
 
 
+@pytest.mark.parametrize("redis_is_there", [True, False])
+def test_pictures_that_no_worker_draws_are_told_and_make_it_degraded(
+    sqlite_served: Served, sqlite_house: House, redis_server: PrivateRedis, redis_is_there: bool
+) -> None:
+    sqlite_house.order("ann", 2)
+    sqlite_house.worker(heard=datetime.now(UTC), profile="flux1-dev")
+    if not redis_is_there:
+        redis_server.stop()
+
+    told = sqlite_served.client().get(HEALTH).json()
+
+    assert told["status"] == "degraded"
+    queue = told["checks"]["queue"]
+    assert queue["status"] == ("degraded" if redis_is_there else "unhealthy")
+    assert queue["withoutWorker"] == {"tiny": 2}
+    assert "tiny" in queue["message"]
+
+
+def test_pictures_that_wait_for_a_worker_that_draws_them_are_no_trouble(
+    sqlite_served: Served, sqlite_house: House
+) -> None:
+    sqlite_house.order("ann", 2)
+    sqlite_house.worker(heard=datetime.now(UTC))
+
+    told = sqlite_served.client().get(HEALTH).json()
+
+    assert (told["status"], told["checks"]["queue"]["status"]) == ("healthy", "healthy")
+
+
 def test_without_redis_it_is_degraded(sqlite_served: Served, sqlite_house: House, redis_server: PrivateRedis) -> None:
     sqlite_house.worker(heard=datetime.now(UTC))
     redis_server.stop()
