@@ -224,7 +224,7 @@ def _isotropic(person: Person, aspect: float) -> list[_XY | None]:
 def _guessed_stature(points: Sequence[_XY | None]) -> float:
     """Return the second longest guess of the standing height: foreshortening only shortens, and one may be wrong."""
     guesses = sorted(math.dist(a, b) / bone for i, j, bone in _BONES if (a := points[i]) and (b := points[j]))
-    return guesses[-2:][0] if guesses else 1.0
+    return (guesses[-2:][0] if guesses else 0.0) or 1.0  # points that all fall together have no height either
 
 
 def _normalised(authored: AuthoredPose) -> list[list[_XY | None]]:

@@ -1,0 +1,95 @@
+"""Several pictures of one chosen pose that are not the same picture: mirrored, or each joint moved a little.
+
+The first is the pose itself. A mirror image is only used where nobody named a side. Which way the joints move comes
+from the picture's seed alone, so an order with a seed is drawn alike again; what the validator would refuse is moved
+less, in the end not at all.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from posegen.poses.authoring import AuthoredPose
+from posegen.poses.figure import Arm, Bone, Figure, Leg
+from posegen.poses.keypoints import Pose
+from posegen.poses.transforms import mirrored_pose
+from posegen.words.bending import with_figures
+
+_ARM: Final = 3.5  # degrees at most
+_LEG: Final = 2.5
+_HEAD: Final = 7.0
+_CHEST: Final = 3.0
+_LEAN: Final = 1.5
+_TRIES: Final = (1.0, 0.6, 0.3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """One picture's pose, and what was done to the chosen one."""
+
+    pose: Pose
+    mirrored: bool
+    moved: bool
+
+
+def variations_of(authored: AuthoredPose, seeds: Iterable[int], *, may_mirror: bool) -> list[Variation]:
+    """Return a variation per seed."""
+    found = []
+    for index, seed in enumerate(seeds):
+        mirrored = may_mirror and index % 2 == 1
+        moved = None if index == 0 or (mirrored and index == 1) else _moved(authored, random.Random(seed))  # noqa: S311
+        pose = authored.pose if moved is None else moved.pose
+        found.append(
+            Variation(pose=mirrored_pose(pose) if mirrored else pose, mirrored=mirrored, moved=moved is not None)
+        )
+    return found
+
+
+def _moved(authored: AuthoredPose, lot: random.Random) -> AuthoredPose | None:
+    figures = [solved.figure for solved in authored.figures if solved is not None]
+    if len(figures) != len(authored.figures):
+        return None  # key-points alone do not say how far a joint may go
+    state = lot.getstate()
+    for share in _TRIES:
+        lot.setstate(state)
+        # Where people touch each other, only heads move.
+        moved = with_figures(
+            authored, tuple(_swayed(figure, lot, share, whole=len(figures) == 1) for figure in figures)
+        )
+        if moved is not None:
+            return moved
+    return None
+
+
+def _swayed(figure: Figure, lot: random.Random, share: float, *, whole: bool) -> Figure:
+    def by(most: float) -> float:
+        return lot.uniform(-most, most) * share
+
+    def bone(bone: Bone, most: float) -> Bone:
+        return Bone(swing=bone.swing + by(most), depth=max(-90.0, min(90.0, bone.depth + by(most))))
+
+    def arm(arm: Arm) -> Arm:
+        return replace(arm, upper=bone(arm.upper, _ARM), lower=bone(arm.lower, _ARM))
+
+    def leg(leg: Leg) -> Leg:
+        return Leg(upper=bone(leg.upper, _LEG), lower=bone(leg.lower, _LEG))
+
+    head = replace(
+        figure.head,
+        turn=figure.head.turn + by(_HEAD),
+        nod=figure.head.nod + by(_HEAD / 2),
+        tilt=figure.head.tilt + by(_HEAD / 2),
+    )
+    if not whole:
+        return replace(figure, head=head)
+    torso = replace(figure.torso, lean=figure.torso.lean + by(_LEAN), chest_turn=figure.torso.chest_turn + by(_CHEST))
+    return replace(
+        figure,
+        head=head,
+        torso=torso,
+        right_arm=arm(figure.right_arm),
+        left_arm=arm(figure.left_arm),
+        right_leg=leg(figure.right_leg),
+        left_leg=leg(figure.left_leg),
+    )
