@@ -80,7 +80,9 @@ def create_app(settings: Settings) -> ASGIApp:
         allow_credentials=not origins.anyone,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Request-Id"],
+        expose_headers=[
+            *("Content-Disposition", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+        ],
     )
     return sockets.beside(app)
 

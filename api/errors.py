@@ -61,11 +61,12 @@ class Forbidden(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """Over the rate; `retry_after_s` is when the next try counts again."""
+    """Over a rate; `retry_after_s` is when something of it comes free, `headers` tell the rates."""
 
     code = "too_many_requests"
 
-    def __init__(self, retry_after_s: float) -> None:
+    def __init__(self, retry_after_s: float, headers: Mapping[str, str] | None = None) -> None:
+        self.headers = dict(headers or {})
         self.retry_after_s = max(1, math.ceil(retry_after_s))
         super().__init__(f"That was too often; please try again in {self.retry_after_s} seconds.")
 
@@ -170,7 +171,7 @@ def _headers(error: Exception, status: HTTPStatus) -> dict[str, str]:
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, TooManyRequests):
-        return {"Retry-After": str(error.retry_after_s)}
+        return {"Retry-After": str(error.retry_after_s), **error.headers}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(TRY_AGAIN_S)}
     return {}

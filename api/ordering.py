@@ -3,7 +3,11 @@
 The answer is made after the commit, so a 202 is never said of an order that was not kept.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from api.access import Caller
+from api.rates import Standing
 from api.service import Service
 from posegen.database import database_now
 from posegen.orders import Order, PlacedOrder, place_order
@@ -11,12 +15,20 @@ from posegen.quotes import Quote, quote_order
 from posegen.workforce import service_profile, useful_rings
 
 
-def take_order(service: Service, caller: Caller, order: Order, *, idempotency_key: str | None) -> PlacedOrder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOrder:
+    """A placed order, and what is left of its customer's rates."""
+
+    placed: PlacedOrder
+    standings: Sequence[Standing]
+
+
+def take_order(service: Service, caller: Caller, order: Order, *, idempotency_key: str | None) -> TakenOrder:
     """Place the order and ring for it. Raises what place_order raises, TooManyRequests and DatabaseAway.
 
     Redis away is no error: the order is kept, and rung for when Redis returns.
     """
-    service.rates.count_order(caller.id)
+    standings = service.rates.count_order(caller.id, pictures=order.total_pictures)
     with service.announcer.writing() as session:
         now = database_now(session)
         profile_name = service_profile(session, service.settings.profile)
@@ -25,7 +37,7 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
         )
         rings = useful_rings(session, profile_name, placed.total_pictures, now=now)
     service.announcer.ring(placed.generation_id, times=rings)
-    return placed
+    return TakenOrder(placed=placed, standings=standings)
 
 
 def give_quote(service: Service, caller: Caller, order: Order) -> Quote:

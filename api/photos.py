@@ -21,7 +21,7 @@ def stored_photo(service: Service, caller: Caller, upload: UploadFile) -> Iterat
 
     Raises what check_photo raises, StorageAway and TooManyRequests.
     """
-    service.upload_pace.count(caller.id)
+    service.rates.count_upload(caller.id)
     photo = check_photo(upload.file.read(MOST_BYTES + 1), file_name=upload.filename)
     stored = store_photo(service.storage, caller.id, photo)
     try:

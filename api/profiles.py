@@ -14,7 +14,7 @@ from posegen.tables import User
 
 def change_profile(service: Service, caller: Caller, body: ProfileBody) -> User:
     """Change what the body names. Raises what the domain raises, and TooManyRequests."""
-    service.profile_pace.count(caller.id)
+    service.rates.count_profile_change(caller.id)
     with service.database.reading() as session:
         proven = accounts.prove(
             session,

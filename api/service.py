@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.pace import Pace
 from api.rates import Rates
 from api.tokens import Tokens
 from posegen.announcing import Announcer
@@ -27,8 +26,6 @@ class Service:
     links: Links
     tokens: Tokens
     rates: Rates
-    profile_pace: Pace
-    upload_pace: Pace
 
     def close(self) -> None:
         """Give every connection back."""
@@ -49,9 +46,7 @@ def open_service(settings: Settings) -> Service:
         storage=Storage(settings.storage_dir),
         links=links,
         tokens=Tokens(settings),
-        rates=Rates(settings),
-        profile_pace=Pace(settings.profile_rate),
-        upload_pace=Pace(settings.upload_rate),
+        rates=Rates(settings, bell),
     )
 
 

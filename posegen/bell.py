@@ -97,6 +97,12 @@ class Bell:
         with self._rest.trying():
             self.redis.ping()
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Run a block that uses our connections (`redis`) in its own way, and rests like everybody. Raises BellAway."""
+        with self._rest.respected():
+            yield
+
     def close(self) -> None:
         """Give the connections back."""
         self.redis.close()

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     login_rate: str = Field("5/15minute", description="Logins per address and e-mail")
     register_rate: str = Field("3/hour", description="Registrations per address")
     generate_rate: str = Field("5/minute", description="Orders per user")
+    generate_pictures_rate: str = Field("600/minute", description="Pictures per user, over all orders")
     profile_rate: str = Field("10/hour", description="Profile changes per user")
     upload_rate: str = Field("10/minute", description="Uploaded photos per user")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="json, console, or auto by terminal")

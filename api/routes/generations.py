@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from api.access import CurrentUser
 from api.ordering import give_quote, take_order
+from api.rates import headers_of
 from api.routes import POSE_GENERATOR
 from api.routes.paging import PageLimit, PageNumber, page_of
 from api.service import Parts
@@ -30,9 +31,10 @@ def generate(
     idempotency_key: IdempotencyKey = None,
 ) -> OrderTold:
     """Order pictures of poses; they are paid for now and drawn as soon as a worker is free."""
-    placed = take_order(service, caller, body.order(), idempotency_key=idempotency_key)
-    response.headers["Location"] = f"{POSE_GENERATOR}/generations/{placed.generation_id}"
-    return OrderTold.of(placed)
+    taken = take_order(service, caller, body.order(), idempotency_key=idempotency_key)
+    response.headers["Location"] = f"{POSE_GENERATOR}/generations/{taken.placed.generation_id}"
+    response.headers.update(headers_of(taken.standings))
+    return OrderTold.of(taken.placed)
 
 
 @router.post("/generate/quote")

@@ -33,6 +33,7 @@ def settings_for(database_url: str, folder: Path, *, redis_url: str = NOBODY_LIS
         "login_rate": "1000/minute",
         "register_rate": "1000/minute",
         "generate_rate": "1000/minute",
+        "generate_pictures_rate": "100000/minute",
         "profile_rate": "1000/minute",
         "upload_rate": "1000/minute",
         **more,
