@@ -15,8 +15,11 @@ from posegen.idempotency import prune_keys
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
 from posegen.tables import Generation, WorkItem
-from posegen.workforce import dead_since, prune_workers
+from posegen.workforce import last_heard, prune_workers
 
+SILENT_FOR = timedelta(seconds=7)
+"""A worker that let a lease lapse and was not heard for so long (two heartbeats and some) died; before, it may speak
+again. So after a death pictures come back after this long at the earliest, however short the lease."""
 WITNESS_FIRST = timedelta(seconds=5)
 """So long a lapse that looks like a crash is left to those who can tell; then it is returned without being counted."""
 CRASHES_ALONE = 3
@@ -93,11 +96,14 @@ def _has_lapsed(item: WorkItem, now: datetime) -> bool:
 
 
 def _saw_crash(session: Session, item: WorkItem, witness_since: datetime | None, now: datetime) -> bool | None:
-    """Tell whether the lapse was a crash of its worker; None to leave it for now to somebody who may have seen it."""
-    silent_since = dead_since(session, item.worker, now=now) if item.worker is not None else None
-    if silent_since is None:
+    """Tell whether the lapse was a crash of its worker; None while it is too early, or another may have seen it."""
+    heard = last_heard(session, item.worker) if item.worker is not None else None
+    lapsed = item.lease_until
+    if heard is None or lapsed is None or heard > lapsed:
         return False
-    if witness_since is not None and witness_since <= silent_since:
+    silent = heard + SILENT_FOR
+    if now < silent:
+        return None
+    if witness_since is not None and witness_since <= heard:
         return True
-    lapsed_for = now - item.lease_until if item.lease_until is not None else WITNESS_FIRST
-    return None if lapsed_for < WITNESS_FIRST else False
+    return None if now - max(lapsed, silent) < WITNESS_FIRST else False

@@ -70,12 +70,10 @@ def live_workers(session: Session, *, now: datetime) -> Sequence[WorkerRow]:
     ).all()
 
 
-def dead_since(session: Session, name: str, *, now: datetime) -> datetime | None:
-    """Return the last heartbeat of a worker that fell silent without saying that it leaves; None for any other."""
+def last_heard(session: Session, name: str) -> datetime | None:
+    """Return the last heartbeat of a worker, alive or dead; None for one that is unknown or said that it leaves."""
     row = session.get(WorkerRow, name, populate_existing=True)
-    if row is None or row.status in _LEAVING or row.heartbeat_at >= now - ALIVE_FOR:
-        return None
-    return row.heartbeat_at
+    return None if row is None or row.status in _LEAVING else row.heartbeat_at
 
 
 def pictures_per_s(session: Session, profile: str, *, now: datetime) -> float | None:
