@@ -24,7 +24,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 class RealProcess:
     """One started process and its log. It ends with the test at the latest (use it as a context manager)."""
 
-    def __init__(self, argv: Sequence[str | Path], *, log_file: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        log_file: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         """Start `argv`; `env` is added to our environment. "python" as the first word means this interpreter."""
         if argv[0] == "python":
             argv = [sys.executable, *argv[1:]]
