@@ -1,4 +1,4 @@
-"""What the pictures of an order show: poses of the library, or key-points of the customer's own, in several variations.
+"""What an order's pictures show: poses of the library, key-points of the customer's own, or a pose chosen by words.
 
 A picture's key-points, seed and words are settled here, before anybody pays; its variation key says where it came
 from and is unique within the order.
@@ -6,6 +6,7 @@ from and is unique within the order.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
@@ -15,7 +16,9 @@ from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.identifiers import SEED_LIMIT, new_seed
 from posegen.poses.keypoints import Pose
 from posegen.poses.openpose import pose_to_openpose
+from posegen.suggesting import best_pose
 from posegen.tables import LibraryPose
+from posegen.words import Candidate, Variation, read_wish, variations_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,44 @@ def own_pictures(poses: Sequence[OwnPose], variations: int, seeds: Iterator[int]
         for index, own in enumerate(poses)
         for variation in range(variations)
     ]
+
+
+def worded_pictures(
+    session: Session, words: str, count: int, seeds: Iterator[int]
+) -> tuple[list[OrderedPicture], dict[str, Any]]:
+    """Return `count` variations of the pose the words choose, and in words what was chosen and why.
+
+    There is always a pose: without one that fits, the neutral one. The words themselves are the prompt, so no name or
+    description of a library pose is added to them.
+    """
+    chosen = best_pose(session, words)
+    own_seeds = list(islice(seeds, count))
+    wish = read_wish(words)
+    made = variations_of(chosen.authored, own_seeds, may_mirror=not (wish.names_a_side or wish.mirrored))
+    pictures = [
+        OrderedPicture(variation_key=f"text-v{index}", people=pose_to_openpose(one.pose), seed=seed)
+        for index, (one, seed) in enumerate(zip(made, own_seeds, strict=True))
+    ]
+    return pictures, _structure(chosen, made)
+
+
+def _structure(chosen: Candidate, made: Sequence[Variation]) -> dict[str, Any]:
+    """Describe the choice as the frontend reads it."""
+    return {
+        "poseId": chosen.entry.key,
+        "poseName": chosen.entry.name,
+        "score": chosen.score,
+        "whyChosen": chosen.why,
+        "shown": list(chosen.shown),
+        "changed": list(chosen.bent),
+        "notShown": list(chosen.missing),
+        "mirrored": chosen.mirrored,
+        "neutral": chosen.found_nothing,
+        "variations": [
+            {"variationKey": f"text-v{index}", "mirrored": one.mirrored, "jointsMoved": one.moved}
+            for index, one in enumerate(made)
+        ],
+    }
 
 
 def _library_poses(session: Session, pose_ids: Sequence[str]) -> list[LibraryPose]:

@@ -7,7 +7,7 @@ for is what is drawn, whatever happens to the library, the avatar or the service
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -19,7 +19,14 @@ from posegen.errors import BadInput, FieldProblem
 from posegen.estimates import estimate_of_generation
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import SEED_LIMIT, new_id
-from posegen.ordered_pictures import OrderedPicture, OwnPose, library_pictures, own_pictures, seeds_from
+from posegen.ordered_pictures import (
+    OrderedPicture,
+    OwnPose,
+    library_pictures,
+    own_pictures,
+    seeds_from,
+    worded_pictures,
+)
 from posegen.prices import picture_price
 from posegen.projects import OrderPlace, lock_place, place_of_order
 from posegen.prompts import picture_prompt
@@ -28,15 +35,18 @@ from posegen.tables import Generation, Project, WorkItem
 from posegen.wording import check_wording
 
 GALLERY = "GALLERY_REFERENCE"
+TEXT = "TEXT_DESCRIPTION"
 MOST_POSES = 50
 MOST_VARIATIONS = 6
+MOST_TEXT_VARIATIONS = 10
 Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A gallery order as asked for: poses of the library and own ones, times variations. None: the profile's default.
+    """An order as asked for. None: the profile's default.
 
+    In gallery mode: poses of the library and own ones, times variations. In text mode the words choose the pose.
     Without an avatar it is the project's; without a project the order goes to the avatar's default one.
     """
 
@@ -44,6 +54,7 @@ class Order:
     pose_ids: tuple[str, ...]
     variations: int
     own_poses: tuple[OwnPose, ...] = ()
+    generation_type: str = GALLERY
     avatar_id: str | None = None
     words: str | None = None
     width_px: int | None = None
@@ -57,7 +68,8 @@ class Order:
     @property
     def total_pictures(self) -> int:
         """How many pictures are asked for."""
-        return (len(self.pose_ids) + len(self.own_poses)) * self.variations
+        poses = 1 if self.generation_type == TEXT else len(self.pose_ids) + len(self.own_poses)
+        return poses * self.variations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,7 @@ class CheckedOrder:
     order: Order
     place: OrderPlace
     pictures: Sequence[OrderedPicture]
+    structure: dict[str, Any] | None
     drawn_by: Profile
     unlimited: bool
 
@@ -151,10 +164,12 @@ def check_order(session: Session, user_id: str, order: Order, *, profile_name: s
     drawn_by = profile(profile_name)
     place = place_of_order(session, user_id, order.project_id, order.avatar_id)
     _check(order, drawn_by)
+    pictures, structure = _pictures(session, order)
     return CheckedOrder(
         order=order,
         place=place,
-        pictures=_pictures(session, order),
+        pictures=pictures,
+        structure=structure,
         drawn_by=drawn_by,
         unlimited=quota.is_unlimited(session, user_id, now=now),
     )
@@ -164,10 +179,7 @@ def _check(order: Order, drawn_by: Profile) -> None:
     """Refuse what the profile cannot draw, naming every field at once."""
     problems = []
     size = _size(order, drawn_by)
-    for field, count, highest in (
-        ("selectedPoseIds", len(order.pose_ids) + len(order.own_poses), MOST_POSES),
-        ("batchSize", order.variations, MOST_VARIATIONS),
-    ):
+    for field, count, highest in _counts(order):
         if not 1 <= count <= highest:
             problems.append(FieldProblem(field=field, message=f"{field} is 1 to {highest}."))
     if size not in drawn_by.sizes:
@@ -187,15 +199,33 @@ def _check(order: Order, drawn_by: Profile) -> None:
         raise BadInput(" ".join(problem.message for problem in problems), problems)
     if order.words:
         check_wording(order.words, field="textPrompt")
+    elif order.generation_type == TEXT:
+        message = "Describe the pictures in words."
+        raise BadInput(message, [FieldProblem(field="textPrompt", message=message)])
     for index, own in enumerate(order.own_poses):
         check_wording(own.name or "", field=f"poses[{index}].name")
 
 
-def _pictures(session: Session, order: Order) -> list[OrderedPicture]:
-    """Return every picture, in the order they were asked for. A given seed counts up from picture to picture."""
+def _counts(order: Order) -> tuple[tuple[str, int, int], ...]:
+    """Return what is counted in an order: the field, how many, and how many there may be."""
+    if order.generation_type == TEXT:
+        return (("variationCount", order.variations, MOST_TEXT_VARIATIONS),)
+    return (
+        ("selectedPoseIds", len(order.pose_ids) + len(order.own_poses), MOST_POSES),
+        ("batchSize", order.variations, MOST_VARIATIONS),
+    )
+
+
+def _pictures(session: Session, order: Order) -> tuple[list[OrderedPicture], dict[str, Any] | None]:
+    """Return every picture, in the order they were asked for, and how words chose their pose, if they did.
+
+    A given seed counts up from picture to picture.
+    """
     seeds = seeds_from(order.seed)
+    if order.generation_type == TEXT:
+        return worded_pictures(session, order.words or "", order.variations, seeds)
     chosen = library_pictures(session, order.pose_ids, order.variations, seeds)
-    return chosen + own_pictures(order.own_poses, order.variations, seeds)
+    return chosen + own_pictures(order.own_poses, order.variations, seeds), None
 
 
 def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Generation:
@@ -204,8 +234,9 @@ def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Gener
         id=new_id(),
         project_id=project.id,
         user_id=project.user_id,
-        generation_type=GALLERY,
+        generation_type=order.generation_type,
         text_prompt=order.words,
+        generated_pose_structure=checked.structure,
         avatar_id=None if avatar is None else avatar.id,
         avatar_attributes=None if avatar is None else prompt_attributes(avatar),
         batch_size=order.variations,

@@ -1,4 +1,4 @@
-"""Key-points in and out: reading any dialect of OpenPose JSON, changing a pose, and drawing it."""
+"""Key-points in and out: from any dialect of OpenPose JSON or from words; changing a pose, and drawing it."""
 
 from hashlib import sha256
 from http import HTTPStatus
@@ -8,8 +8,10 @@ from fastapi import APIRouter, Header, Response
 
 from api.access import CurrentUser
 from api.routes import POSE_GENERATOR
-from api.wire.poses import PoseAsked, PoseImported, RenderAsked
+from api.service import Parts
+from api.wire.poses import PoseAsked, PoseImported, RenderAsked, SuggestAsked, SuggestionsTold
 from posegen.poses import pose_png
+from posegen.suggesting import suggest_poses
 
 router = APIRouter(prefix=f"{POSE_GENERATOR}/poses", tags=["poses"])
 
@@ -31,3 +33,11 @@ def render_pose(
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content, media_type="image/png", headers=headers)
+
+
+@router.post("/suggest")
+def suggest(body: SuggestAsked, _caller: CurrentUser, service: Parts) -> SuggestionsTold:
+    """Return poses for words, as key-points that can be looked at, edited and then ordered. Nothing is charged."""
+    with service.database.reading() as session:
+        found = suggest_poses(session, body.text, limit=body.limit)
+    return SuggestionsTold.of(found, service.links)

@@ -13,10 +13,9 @@ from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole
 from api.wire.poses import KeyPointsAsked, imported_all
 from posegen.errors import NotAvailableYet
 from posegen.ordered_pictures import OwnPose
-from posegen.orders import GALLERY, Order, PlacedOrder
+from posegen.orders import GALLERY, TEXT, Order, PlacedOrder
 from posegen.quotes import Quote
 
-TEXT = "TEXT_DESCRIPTION"
 DEFAULT_VARIATIONS = 4
 MOST_POSES = 50
 
@@ -67,6 +66,17 @@ class GenerateBody(Asked):
             raise PydanticCustomError("place_missing", "Name a project, or an avatar")
         return value
 
+    @field_validator("poses")
+    @classmethod
+    def _only_in_gallery_mode(
+        cls, value: list[OwnPoseAsked] | None, given: ValidationInfo
+    ) -> list[OwnPoseAsked] | None:
+        if value and given.data.get("generation_type") == TEXT:
+            raise PydanticCustomError(
+                "poses_and_text", "Words choose the pose here; order key-points as {gallery}", {"gallery": GALLERY}
+            )
+        return value
+
     @field_validator("selected_pose_ids")
     @classmethod
     def _needed_in_gallery_mode(cls, value: list[str] | None, given: ValidationInfo) -> list[str] | None:
@@ -89,7 +99,6 @@ class GenerateBody(Asked):
     def check_available(self) -> None:
         """Raise NotAvailableYet for what is on the wire but not built; nothing may be charged for it."""
         for asked, feature, field in (
-            (self.generation_type == TEXT, "Ordering by text alone", "generationType"),
             (self.use_background_changer, "The background changer", "useBackgroundChanger"),
             (self.export_formats, "Exporting", "exportFormats"),
             (self.output_formats, "Exporting", "outputFormats"),
@@ -102,15 +111,18 @@ class GenerateBody(Asked):
         """Return the order this body asks for. Raises NotAvailableYet, and BadInput for key-points that are no pose."""
         self.check_available()
         own = self.poses or []
+        by_words = self.generation_type == TEXT
+        count = self.variation_count if by_words else None
         return Order(
+            generation_type=self.generation_type,
             project_id=self.project_id or None,
             avatar_id=self.avatar_id or None,
-            pose_ids=tuple(self.selected_pose_ids or ()),
+            pose_ids=() if by_words else tuple(self.selected_pose_ids or ()),
             own_poses=tuple(
                 OwnPose(pose=read.pose, name=(asked.name or "").strip() or None)
                 for asked, read in zip(own, imported_all(own, "poses"), strict=True)
             ),
-            variations=self.batch_size or DEFAULT_VARIATIONS,
+            variations=count or self.batch_size or DEFAULT_VARIATIONS,
             words=self.text_prompt,
             width_px=self.width,
             height_px=self.height,

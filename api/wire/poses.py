@@ -4,16 +4,19 @@ Inside `people` nothing is renamed, and `canvas_width` and `canvas_height` keep 
 that an answer is itself a file that other tools read; both spellings are taken.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Real, Switch, Told, Whole
+from api.wire.base import Asked, Real, Switch, Text, Told, Whole
 from posegen.errors import BadInput, FieldProblem
 from posegen.poses import (
     MAX_PEOPLE,
     ImportedPose,
+    Pose,
     PoseRefused,
     Rendering,
     composed_pose,
@@ -21,8 +24,14 @@ from posegen.poses import (
     frame_pose,
     mirrored_pose,
     pose_from_openpose,
+    pose_png,
     pose_to_openpose,
 )
+from posegen.storage import Links
+from posegen.suggesting import MOST_SUGGESTED, Suggestion
+
+LEAST_TEXT = 3
+PREVIEW_PX = 256
 
 
 class KeyPointsAsked(Asked):
@@ -75,6 +84,22 @@ class RenderAsked(PoseAsked):
     height: Whole = 512
 
 
+class SuggestAsked(Asked):
+    """Words that shall choose a pose."""
+
+    text: Annotated[Text, Field(max_length=500)]
+    limit: Annotated[Whole, Field(ge=1, le=MOST_SUGGESTED)] = 6
+
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if len(value.strip()) < LEAST_TEXT:
+            raise PydanticCustomError(
+                "text_short", "Describe the pose in {least} to 500 characters", {"least": LEAST_TEXT}
+            )
+        return value.strip()
+
+
 class KeyPointsTold(Told):
     """A pose as one OpenPose document: people in 0..1 of a canvas, whose size carries the aspect ratio."""
 
@@ -92,6 +117,60 @@ class PoseImported(KeyPointsTold):
     def of(cls, imported: ImportedPose) -> "PoseImported":
         """Describe an imported pose."""
         return cls(**pose_to_openpose(imported.pose), assumptions=list(imported.assumptions))
+
+
+class SuggestionTold(KeyPointsTold):
+    """A pose for the words, as key-points that can be edited and ordered; `pose_id` where it is a library's.
+
+    `preview_url` opens in an `<img>` tag: a stored picture, or the picture itself where the pose was changed.
+    """
+
+    name: str
+    pose_id: str | None
+    score: float
+    why_chosen: str
+    shown: list[str]
+    changed: list[str]
+    not_shown: list[str]
+    mirrored: bool
+    neutral: bool
+    unchanged: bool
+    preview_url: str
+
+    @classmethod
+    def of(cls, suggestion: Suggestion, links: Links) -> "SuggestionTold":
+        """Describe a suggestion."""
+        one, key = suggestion.candidate, suggestion.preview_key
+        return cls(
+            **pose_to_openpose(one.pose),
+            name=one.entry.name,
+            pose_id=one.entry.key,
+            score=one.score,
+            why_chosen=one.why,
+            shown=list(one.shown),
+            changed=list(one.bent),
+            not_shown=list(one.missing),
+            mirrored=one.mirrored,
+            neutral=one.found_nothing,
+            unchanged=one.is_unchanged,
+            preview_url=links.url(key) if key is not None else _drawn_here(one.pose),
+        )
+
+
+class SuggestionsTold(Told):
+    """Poses for the words, best first; at least one."""
+
+    candidates: list[SuggestionTold]
+
+    @classmethod
+    def of(cls, suggestions: Sequence[Suggestion], links: Links) -> "SuggestionsTold":
+        """Describe them."""
+        return cls(candidates=[SuggestionTold.of(suggestion, links) for suggestion in suggestions])
+
+
+def _drawn_here(pose: Pose) -> str:
+    content = pose_png(pose, Rendering.PREVIEW, PREVIEW_PX, PREVIEW_PX)
+    return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
 def imported_all(documents: Sequence[KeyPointsAsked], field: str) -> list[ImportedPose]:

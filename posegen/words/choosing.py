@@ -36,6 +36,7 @@ _BASE: Final = 0.04  # plain poses win a tie
 _TAKEN_FOR_GRANTED: Final = frozenset(
     {"standing", "arms hanging", "seen from the front", "three-quarter view", "looking at the camera"}
 )
+_WRONG_COMPANY: Final = 0.7  # nobody can be added to a pose or taken out of it
 _LEAST_SCORE: Final = 0.3
 _BENT_AT_MOST: Final = 6  # poses that are bent to see what becomes of them
 
@@ -214,6 +215,8 @@ def _score(wish: Wish, entry: LibraryEntry, shelf: _Shelf, shown: int, bent: int
     else:
         unasked = min(_MOST_UNASKED, _unasked(wish, text))
         score = (shown + _BENT * bent + _TERM * matched) / whole - _UNASKED * unasked
+    if any(one.phrase.people and not _shows(entry, one) for one in wish.said):
+        score *= _WRONG_COMPANY
     return max(0.0, min(1.0, round(score, 4)))
 
 

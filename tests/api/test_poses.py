@@ -1,13 +1,16 @@
-"""Key-points over HTTP: import, transforms, and pictures of them."""
+"""Key-points over HTTP: import, transforms, pictures of them, and poses for words."""
 
 import json
+from base64 import b64decode
 from io import BytesIO
 from typing import Any
 
 import httpx2
 import pytest
 from PIL import Image
+from support.house import House
 from support.serving import ROOT, Served
+from support.shelving import shelve_shipped_poses
 
 from posegen.poses import draw_pose, pose_from_openpose, pose_to_openpose, read_library
 
@@ -150,3 +153,93 @@ def test_a_preview_is_kept_smaller_than_a_map(ann: httpx2.Client) -> None:
 
 def test_nobody_draws_without_a_login(sqlite_served: Served) -> None:
     assert sqlite_served.client().post(f"{ROOT}/poses/render", json=DOCUMENT).status_code == 401
+
+
+@pytest.fixture
+def shelved(sqlite_house: House) -> dict[str, str]:
+    """The shipped poses on the shelf: their ids by slug."""
+    return shelve_shipped_poses(sqlite_house.database)
+
+
+def test_words_bring_poses_that_can_be_seen_edited_and_ordered(
+    ann: httpx2.Client, sqlite_house: House, shelved: dict[str, str]
+) -> None:
+    answer = ann.post(f"{ROOT}/poses/suggest", json={"text": "sitting with arms crossed, looking left", "limit": 3})
+
+    assert answer.status_code == 200, answer.text
+    best, *more = answer.json()["candidates"]
+    assert len(more) == 2
+    assert (best["name"], best["poseId"]) == ("On a stool", shelved["stool-three-quarter"])
+    assert (best["shown"], best["changed"]) == (["sitting"], ["arms crossed", "looking to the side (left)"])
+    assert 0 < best["score"] <= 1
+    assert "was changed to" in best["whyChosen"]
+    kind, _, content = best["previewUrl"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert Image.open(BytesIO(b64decode(content))).size == (256, 256)
+    assert sqlite_house.balance("ann") == 1000
+    again = ann.post(f"{ROOT}/poses/import", json=best).json()
+    assert (again["people"], again["assumptions"]) == (best["people"], [])
+    order = {"projectId": sqlite_house.project("ann"), "generationType": "GALLERY_REFERENCE", "poses": [best]}
+    placed = ann.post(f"{ROOT}/generate", json={**order, "batchSize": 1})
+    assert sqlite_house.items(placed.json()["generationId"])[0].people["people"] == best["people"]
+
+
+def test_a_pose_that_fits_as_it_is_comes_with_its_stored_preview(
+    ann: httpx2.Client, sqlite_served: Served, shelved: dict[str, str]
+) -> None:
+    best = ann.post(f"{ROOT}/poses/suggest", json={"text": "arms crossed"}).json()["candidates"][0]
+
+    assert (best["poseId"], best["unchanged"]) == (shelved["arms-crossed"], True)
+    assert best["previewUrl"].startswith(("/", "http"))
+
+
+def test_words_that_fit_nothing_bring_the_neutral_pose(ann: httpx2.Client) -> None:
+    (only,) = ann.post(f"{ROOT}/poses/suggest", json={"text": "a neon city at midnight"}).json()["candidates"]
+
+    assert (only["neutral"], only["poseId"], only["name"]) == (True, None, "Relaxed front stand")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({}, "text"),
+        ({"text": " a "}, "text"),
+        ({"text": "x" * 501}, "text"),
+        ({"text": 5}, "text"),
+        ({"text": "a nude on the beach"}, "text"),
+        ({"text": "arms crossed", "limit": 0}, "limit"),
+        ({"text": "arms crossed", "limit": 21}, "limit"),
+    ],
+)
+def test_what_cannot_be_suggested_for_is_refused(ann: httpx2.Client, wrong: dict[str, Any], field: str) -> None:
+    answer = ann.post(f"{ROOT}/poses/suggest", json=wrong)
+
+    assert (answer.status_code, [one["field"] for one in answer.json()["errors"]]) == (400, [field])
+
+
+def test_an_order_by_words_is_answered_and_told_like_any_other(ann: httpx2.Client, sqlite_house: House) -> None:
+    order = {
+        "projectId": sqlite_house.project("ann"), "generationType": "TEXT_DESCRIPTION", "selectedPoseIds": [],
+        "textPrompt": "standing in Essex with arms crossed", "variationCount": 10, "batchSize": 2,
+    }  # fmt: skip
+
+    quoted = ann.post(f"{ROOT}/generate/quote", json=order).json()
+    placed = ann.post(f"{ROOT}/generate", json=order)
+
+    assert (quoted["totalPoses"], quoted["creditCost"]) == (10, 300)
+    assert (placed.status_code, placed.json()["creditCharged"]) == (202, 300)
+    told = ann.get(placed.headers["location"]).json()["generation"]
+    assert (told["generationType"], told["batchSize"], told["totalExpectedPoses"]) == ("TEXT_DESCRIPTION", 10, 10)
+    assert told["generatedPoseStructure"]["changed"] == ["arms crossed"]
+    assert sqlite_house.balance("ann") == 700
+
+
+@pytest.mark.parametrize(("counts", "pictures"), [({}, 4), ({"batchSize": 2}, 2), ({"variationCount": 1}, 1)])
+def test_an_order_by_words_takes_either_count(
+    ann: httpx2.Client, sqlite_house: House, counts: dict[str, int], pictures: int
+) -> None:
+    order = {"projectId": sqlite_house.project("ann"), "generationType": "TEXT_DESCRIPTION", **counts}
+
+    placed = ann.post(f"{ROOT}/generate", json={**order, "textPrompt": "waving to the camera"}).json()
+
+    assert placed["totalPosesExpected"] == pictures

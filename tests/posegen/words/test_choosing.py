@@ -134,6 +134,12 @@ def test_nobody_gets_company_without_asking(library: Library) -> None:
     assert all(len(one.pose.people) == 1 for one in best_poses("dancing with joy", library, 20))
 
 
+def test_those_who_ask_for_company_get_company_first(library: Library) -> None:
+    found = best_poses("a couple dancing", library, 3)
+
+    assert [len(one.pose.people) for one in found] == [2, 2, 2]
+
+
 def test_words_that_say_nothing_of_a_pose_get_the_neutral_one_and_are_told_so(library: Library) -> None:
     (only,) = best_poses("a neon city at midnight", library, 5)
 
