@@ -4,7 +4,8 @@ Import from here; the modules below are one concept each. Nothing in this packag
 and nothing it returns fails the validator of poses.
 """
 
-from posegen.words.choosing import Candidate, LibraryEntry, best_poses
+from posegen.words.choosing import Candidate, best_poses
+from posegen.words.ranking import LibraryEntry
 from posegen.words.reading import Wish, read_wish
 from posegen.words.variations import Variation, variations_of
 
