@@ -16,10 +16,10 @@ from posegen.poses.keypoints import Pose
 from posegen.poses.transforms import mirrored_pose
 from posegen.words.bending import with_figures
 
-_ARM: Final = 3.5  # degrees at most
-_LEG: Final = 2.5
-_HEAD: Final = 7.0
-_CHEST: Final = 3.0
+_ARM: Final = 5.0  # degrees at most
+_LEG: Final = 3.5
+_HEAD: Final = 9.0
+_CHEST: Final = 4.0
 _LEAN: Final = 1.5
 _TRIES: Final = (1.0, 0.6, 0.3)
 
