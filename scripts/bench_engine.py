@@ -1,82 +1,243 @@
-"""Measures the drawing engine: seconds from nothing to ready, and per picture alone and in batches.
+"""Measures the drawing engine against diffusers' own pipeline: the same weights, steps and pictures, one process.
 
-    python scripts/bench_engine.py [--profile tiny] [--device auto] [--batches 1 2 4] [--repeats 5]
+    python scripts/bench_engine.py [--json] [--profile tiny] [--pictures 16] [--batch 4] [--steps 14] [--repeats 5]
 
-Every picture has a pose map and its own seed; the profile's defaults otherwise. Batches are interleaved, so that a
-busy machine slows all of them alike; the median and the spread are told.
+Four ways are taken in turns, so that a busy machine slows all of them alike, and each turn begins with another one;
+told are the medians, in pictures per second from words and pose map to pixels:
+
+    singles          FluxControlNetPipeline called picture by picture
+    stock_batched    FluxControlNetPipeline called with as many pictures as fit a batch
+    ours             our engine, all pictures asked for at once
+    ours_staggered   our engine, one more picture asked for every few steps, so that all are at different steps
+
+Every picture has words, a pose map and a seed of its own and every turn a fresh engine, so nothing comes from a cache.
+On a CPU the processor's own seconds are told beside the clock's (`..._per_cpu_s`): they leave out what other processes
+on the machine took.
+`max_difference` is the largest one between a value (0..1) of any picture of ours and the pipeline's single call.
 """
 
 import argparse
+import json
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-_STARTED = time.perf_counter()
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.flux.pipeline_flux_controlnet import FluxControlNetPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from pathlib import Path  # noqa: E402 (imports are part of what is measured)
+from models.inflight import InflightEngine
+from models.library_noise import quiet_libraries
+from models.loading import find_weights, load_engine
+from models.profiles import Profile
+from models.requests import Finished, PictureRequest
+from models.runner import FluxRunner
 
-from PIL import Image, ImageDraw  # noqa: E402
+Pictures = Sequence[NDArray[np.float32]]
+Speed = dict[str, float]
+"""Pictures per second of one turn: by the `clock`, and of the `cpu`."""
+CONTROL_END = 0.65
+WAYS = ("singles", "stock_batched", "ours", "ours_staggered")
 
-from models.loading import load_engine  # noqa: E402
-from models.profiles import Profile  # noqa: E402
-from models.requests import Finished, PictureRequest  # noqa: E402
+
+def main() -> None:
+    """Measure and print."""
+    asked = _parse()
+    started = time.perf_counter()
+    engine = load_engine(asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=asked.batch)
+    engine.warm_up()
+    ready_s = time.perf_counter() - started
+    wanted = requests(engine.profile, asked.pictures, asked.steps)
+    pipeline = stock_pipeline(engine.runner, find_weights(engine.profile, asked.models_dir).base / "vae")
+    measured, largest = measure(engine.runner, pipeline, wanted, batch=asked.batch, repeats=asked.repeats)
+    told: dict[str, Any] = {f"{way}_per_s": _median(turns, "clock") for way, turns in measured.items()}
+    told["max_difference"] = largest
+    told |= {f"{way}_spread": [min(speeds), max(speeds)] for way, speeds in _each(measured, "clock").items()}
+    if engine.runner.device.type == "cpu":
+        told |= {f"{way}_per_cpu_s": _median(turns, "cpu") for way, turns in measured.items()}
+    width, height = engine.profile.default_size
+    told |= {
+        "profile": asked.profile,
+        "width": width,
+        "height": height,
+        "steps": asked.steps,
+        "control_end": CONTROL_END,
+    }
+    told |= {"pictures": asked.pictures, "batch": asked.batch, "repeats": asked.repeats, "ready_s": ready_s}
+    told |= {"device": str(engine.runner.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    if asked.json:
+        print(json.dumps(told, indent=2))
+    else:
+        _show(told)
 
 
-def requests(known: Profile, count: int, run: int) -> list[PictureRequest]:
-    """Make `count` pictures of the profile's defaults; keys and seeds differ by run."""
+def measure(
+    runner: FluxRunner, pipeline: Any, wanted: Sequence[PictureRequest], *, batch: int, repeats: int
+) -> tuple[dict[str, list[Speed]], float]:
+    """Return the speeds of every way, one a repeat, and the largest difference."""
+    apart = max(1, wanted[0].steps // batch)
+    ways: dict[str, Callable[[], Pictures]] = {
+        "singles": lambda: stock(pipeline, runner, wanted, 1),
+        "stock_batched": lambda: stock(pipeline, runner, wanted, batch),
+        "ours": lambda: ours(InflightEngine(runner, batch), wanted, apart=0),
+        "ours_staggered": lambda: ours(InflightEngine(runner, batch), wanted, apart=apart),
+    }
+    drawn = {way: draw() for way, draw in ways.items()}  # not timed: everything is warm after it
+    largest = max(
+        float(np.abs(mine - theirs).max())
+        for way in ("ours", "ours_staggered")
+        for mine, theirs in zip(drawn[way], drawn["singles"], strict=True)
+    )
+    measured: dict[str, list[Speed]] = {way: [] for way in ways}
+    for repeat in range(repeats):
+        in_turn = list(ways)
+        for way in in_turn[repeat % len(ways) :] + in_turn[: repeat % len(ways)]:
+            started_s, started_cpu_s = time.perf_counter(), time.process_time()
+            ways[way]()
+            clock_s, cpu_s = time.perf_counter() - started_s, time.process_time() - started_cpu_s
+            measured[way].append({"clock": len(wanted) / clock_s, "cpu": len(wanted) / cpu_s})
+    return measured, largest
+
+
+def requests(known: Profile, count: int, steps: int) -> list[PictureRequest]:
+    """Make `count` pictures of the default size, each with its own words, figure and seed."""
     width, height = known.default_size
-    control = Image.new("RGB", (width, height))
-    ImageDraw.Draw(control).line([(width // 2, height // 5), (width // 2, height * 4 // 5)], (0, 153, 0), width // 64)
     return [
         PictureRequest(
-            key=f"{run}-{index}",
-            prompt=f"a person in a red room, picture {run} {index}",
-            control=control,
+            key=str(index),
+            prompt=f"a person in room {index}, a red coat, professional photography, soft lighting",
+            control=_figure(width, height, bend=index / count),
             width=width,
             height=height,
-            seed=run * 100 + index,
-            steps=known.default_steps,
+            seed=1000 + index,
+            steps=steps,
             guidance=known.default_guidance,
             control_scale=known.default_control_scale,
-            control_end=known.default_control_end,
+            control_end=CONTROL_END,
         )
         for index in range(count)
     ]
 
 
-def main() -> None:
-    """Measure and print."""
+def ours(engine: InflightEngine, wanted: Sequence[PictureRequest], *, apart: int) -> Pictures:
+    """Draw with our engine; `apart` forwards between two pictures, 0 for all at once."""
+    drawn: dict[str, NDArray[np.float32]] = {}
+    waiting = list(reversed(wanted))
+    forwards = 0
+    while waiting or engine.has_work():
+        while waiting and (forwards >= (len(wanted) - len(waiting)) * apart or not engine.has_work()):
+            engine.submit(waiting.pop())
+        report = engine.step()
+        forwards += bool(report.rows)
+        for outcome in report.outcomes:
+            assert isinstance(outcome, Finished), outcome
+            drawn[outcome.key] = outcome.pixels
+    return [drawn[request.key] for request in wanted]
+
+
+def stock_pipeline(runner: FluxRunner, vae_folder: Path) -> Any:
+    """Put diffusers' pipeline over the same networks, with the autoencoder as diffusers loads it."""
+    parts = runner.parts
+    vae = AutoencoderKL.from_pretrained(vae_folder, local_files_only=True, torch_dtype=runner.dtype)
+    schedule = {name: getattr(parts.schedule, name) for name in parts.schedule.__dataclass_fields__}
+    with quiet_libraries():
+        pipeline = FluxControlNetPipeline(
+            scheduler=FlowMatchEulerDiscreteScheduler(**schedule),
+            vae=vae.eval().to(runner.device),
+            text_encoder=parts.text_encoder,
+            tokenizer=parts.tokenizer,
+            text_encoder_2=parts.text_encoder_2,
+            tokenizer_2=parts.tokenizer_2,
+            transformer=parts.transformer,
+            controlnet=parts.controlnet,
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def stock(pipeline: Any, runner: FluxRunner, wanted: Sequence[PictureRequest], batch: int) -> Pictures:
+    """Draw with diffusers' pipeline, `batch` pictures a call, from the noise that ours starts from."""
+    drawn: list[NDArray[np.float32]] = []
+    for at in range(0, len(wanted), batch):
+        together = wanted[at : at + batch]
+        first = together[0]
+        noise = [runner.starting_noise(request.seed, request.width, request.height) for request in together]
+        drawn += list(
+            pipeline(
+                prompt=[request.prompt for request in together],
+                control_image=[request.control for request in together],
+                width=first.width,
+                height=first.height,
+                num_inference_steps=first.steps,
+                guidance_scale=first.guidance,
+                controlnet_conditioning_scale=first.control_scale,
+                control_guidance_end=first.control_end,
+                control_mode=runner.profile.control_mode,
+                latents=torch.stack(noise).to(runner.dtype),
+                generator=torch.Generator("cpu").manual_seed(0),
+                max_sequence_length=runner.profile.text_tokens,
+                output_type="np",
+            ).images
+        )
+    return drawn
+
+
+def _figure(width: int, height: int, *, bend: float) -> Image.Image:
+    control = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(control)
+    reach = 0.2 + 0.6 * bend
+    for points, colour in (
+        ([(0.5, 0.2), (0.5, 0.55)], (0, 0, 153)),
+        ([(0.5, 0.3), (0.2, reach)], (153, 102, 0)),
+        ([(0.5, 0.3), (0.8, 1 - reach)], (102, 153, 0)),
+        ([(0.5, 0.55), (0.4, 0.92)], (0, 153, 51)),
+        ([(0.5, 0.55), (0.6, 0.92)], (0, 102, 153)),
+    ):
+        draw.line([(x * width, y * height) for x, y in points], fill=colour, width=max(2, width // 64))
+    return control
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--profile", default="tiny")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=4, help="rows of our engine, and pictures of a stock call")
+    parser.add_argument("--steps", type=int, default=14, help="between the built-in model's 8 and FLUX's 28")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models-dir", type=Path, default=Path("var/models"))
-    asked = parser.parse_args()
+    return parser.parse_args()
 
-    imported_s = time.perf_counter() - _STARTED
-    engine = load_engine(asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=max(asked.batches))
-    loaded_s = time.perf_counter() - _STARTED
-    engine.warm_up()
+
+def _each(measured: dict[str, list[Speed]], by: str) -> dict[str, list[float]]:
+    return {way: [turn[by] for turn in turns] for way, turns in measured.items()}
+
+
+def _median(turns: Sequence[Speed], by: str) -> float:
+    return statistics.median(turn[by] for turn in turns)
+
+
+def _show(told: dict[str, Any]) -> None:
     print(
-        f"imports {imported_s:.1f} s, ready after {loaded_s:.1f} s, warm after {time.perf_counter() - _STARTED:.1f} s"
+        "{pictures} pictures of {profile}, {width}x{height}, {steps} steps, control to {control_end:.0%}, batches of "
+        "{batch}, {repeats} times each on {device}; pictures per second:".format(**told)
     )
-
-    measured: dict[int, list[float]] = {count: [] for count in asked.batches}
-    for run in range(asked.repeats):
-        for count in asked.batches:
-            for request in requests(engine.profile, count, run * 1000 + count):
-                engine.submit(request)
-            started = time.perf_counter()
-            outcomes = []
-            while engine.has_work():
-                outcomes += engine.step().outcomes
-            assert all(isinstance(outcome, Finished) for outcome in outcomes), outcomes
-            measured[count].append((time.perf_counter() - started) / count)
-    width, height = engine.profile.default_size
-    print(f"{asked.profile} at {width}x{height}, {engine.profile.default_steps} steps, text to pixels, s per picture:")
-    for count, seconds in measured.items():
-        middle = statistics.median(seconds)
-        print(f"  batch of {count}: median {middle:.2f}  (from {min(seconds):.2f} to {max(seconds):.2f})")
+    for way in WAYS:
+        line = f"  {way:15}"
+        for unit in ("s", "cpu_s"):
+            if f"{way}_per_{unit}" in told:
+                speed = told[f"{way}_per_{unit}"]
+                line += f"{speed:7.3f}/{unit} {speed / told[f'stock_batched_per_{unit}']:.2f}x batched"
+        least, most = told[f"{way}_spread"]
+        print(f"{line}  ({least:.3f} to {most:.3f}/s)")
+    print(f"largest difference to the single calls: {told['max_difference']:.1e}")
 
 
 if __name__ == "__main__":
