@@ -10,11 +10,24 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 from support.servers import PostgresServer
 
 from posegen.database import Database
 from posegen.migrating import migrate
 from posegen.private_redis import PrivateRedis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Log plain tracebacks: structlog's own default draws every local variable, which takes seconds an error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")
