@@ -21,6 +21,7 @@ from models.requests import Cancelled, Failed, Finished, Outcome
 from posegen.announcing import Announcer
 from posegen.database import database_now
 from posegen.errors import DatabaseAway, PosegenError, StorageAway
+from posegen.estimates import outlook_of_generation
 from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture, is_stored
 from posegen.leases import Claim, give_back
 from posegen.storage import Storage
@@ -147,8 +148,8 @@ class Finisher:
         )
         won = False
         for attempt in self._tries(DatabaseAway, DATABASE_S):
-            with attempt, self._announcer.writing() as session:
-                won = deliver_picture(session, claim, picture, now=database_now(session))
+            with attempt:
+                won = self._deliver_row(claim, picture)
         if not won and not self._is_delivered(files[0][0].key):
             log.info("picture.claim_lost", item_id=claim.item_id, attempt=claim.attempt)
             self._remove(file.key for file, _content in files)
@@ -160,6 +161,12 @@ class Finisher:
             denoise_s=round(outcome.denoise_s, 3),
             finish_s=round(monotonic() - began, 3),
         )
+
+    def _deliver_row(self, claim: Claim, picture: DrawnPicture) -> bool:
+        with self._announcer.database.reading() as session:  # a long line is read before anything is locked
+            outlook = outlook_of_generation(session, claim.generation_id, now=database_now(session))
+        with self._announcer.writing() as session:
+            return deliver_picture(session, claim, picture, outlook=outlook, now=database_now(session))
 
     def _is_delivered(self, key: str) -> bool:
         """Tell whether this very attempt was delivered after all: its COMMIT held and only the answer was lost."""

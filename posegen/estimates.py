@@ -51,8 +51,28 @@ class Estimate:
         """Whole seconds until the last picture."""
         if self.queue_wait_s is None or self.drawing_s is None:
             return None
-        total_s = self.queue_wait_s + self.drawing_s
-        return max(1, round(total_s)) if total_s else 0
+        return _whole_s(self.queue_wait_s + self.drawing_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What lies before the end of a generation that was begun: so many `pictures`, `left` of them its own.
+
+    Reading it takes as long as the line is; what is left afterwards is arithmetic, for a transaction that others wait
+    for.
+    """
+
+    pictures: int
+    left: int
+    pictures_per_s: float | None
+
+    def remaining_s(self, left: int) -> int | None:
+        """Return whole seconds until the last picture, now that so many of its own are left; None if unknown."""
+        if left == 0:
+            return 0
+        if self.pictures_per_s is None:
+            return None
+        return _whole_s(_end_s(self.pictures - (self.left - left), self.pictures_per_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,36 +107,61 @@ def estimate_of_generation(session: Session, generation: Generation, *, now: dat
     queued, drawing = (_count(session, generation, status) for status in (ItemStatus.QUEUED, ItemStatus.DRAWING))
     if not queued and not drawing:
         return NOTHING_OPEN
+    first, last = _places(session, generation, queued)
+    begun = drawing > 0 or generation.started_at is not None
+    return _estimate(session, generation.profile, first, last, now, begun=begun)
+
+
+def outlook_of_generation(session: Session, generation_id: str, *, now: datetime) -> Outlook:
+    """Return the outlook of a generation that was begun; its estimate, but for what happens from now on."""
+    generation = session.get_one(Generation, generation_id)
+    queued, drawing = (_count(session, generation, status) for status in (ItemStatus.QUEUED, ItemStatus.DRAWING))
+    _first, last = _places(session, generation, queued)
+    pace = _pace(session, generation.profile, now)
+    return Outlook(
+        pictures=_drawn_now(session, generation.profile) + last + 1,
+        left=queued + drawing,
+        pictures_per_s=None if pace is None else pace.pictures_per_s,
+    )
+
+
+def _places(session: Session, generation: Generation, queued: int) -> tuple[int, int]:
+    """Return the places in the line (from 0) of its first and last queued picture; -1 when nothing of it waits."""
+    if not queued:
+        return -1, -1  # only what is being drawn now
     line = _line(session, generation.profile)
     mine = _mine(session, line, generation.user_id, generation.unlimited, generation.created_at)
-    if queued:
-        before = _queued_before(session, generation)
-        first, last = (taken_before(line, mine, before + turn) for turn in (0, queued - 1))
-    else:
-        first = last = -1  # only what is being drawn now
-    estimate = _estimate(session, generation.profile, first, last, now)
-    begun = drawing > 0 or generation.started_at is not None
-    if not begun or estimate.queue_wait_s is None or estimate.drawing_s is None:
-        return estimate
-    total_s = estimate.queue_wait_s + estimate.drawing_s
-    return Estimate(position=estimate.position, queue_wait_s=0.0, drawing_s=round(total_s, 1))
+    before = _queued_before(session, generation)
+    return taken_before(line, mine, before), taken_before(line, mine, before + queued - 1)
 
 
-def _estimate(session: Session, profile: str, first: int, last: int, now: datetime) -> Estimate:
+def _estimate(session: Session, profile: str, first: int, last: int, now: datetime, *, begun: bool = False) -> Estimate:
     """Tell when the queued pictures at the places `first` and `last` (from 0) are begun and drawn."""
     position = first + 1 if first >= 0 else None
     pace = _pace(session, profile, now)
     if pace is None:
         return Estimate(position=position, queue_wait_s=None, drawing_s=None)
-    drawing = session.execute(
+    drawing = _drawn_now(session, profile)
+    # A picture is begun when a row is free: once all but `rows` of those before it are drawn.
+    wait_s = 0.0 if begun else max(0, drawing + first + 1 - pace.rows) / pace.pictures_per_s
+    end_s = _end_s(drawing + last + 1, pace.pictures_per_s)
+    return Estimate(position=position, queue_wait_s=round(wait_s, 1), drawing_s=round(end_s - wait_s, 1))
+
+
+def _end_s(pictures: int, pictures_per_s: float) -> float:
+    return max(1, pictures) / pictures_per_s
+
+
+def _whole_s(total_s: float) -> int:
+    return max(1, round(round(total_s, 1))) if total_s else 0
+
+
+def _drawn_now(session: Session, profile: str) -> int:
+    return session.execute(
         select(func.count())
         .select_from(WorkItem)
         .where(WorkItem.status == ItemStatus.DRAWING, WorkItem.profile == profile)
     ).scalar_one()
-    # A picture is begun when a row is free: once all but `rows` of those before it are drawn.
-    wait_s = max(0, drawing + first + 1 - pace.rows) / pace.pictures_per_s
-    end_s = max(1, drawing + last + 1) / pace.pictures_per_s
-    return Estimate(position=position, queue_wait_s=round(wait_s, 1), drawing_s=round(end_s - wait_s, 1))
 
 
 def _pace(session: Session, profile: str, now: datetime) -> _Pace | None:

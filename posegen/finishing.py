@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from posegen import ledger, quota
 from posegen.errors import Conflict, NotFound
+from posegen.estimates import Outlook, outlook_of_generation
 from posegen.events import record_event
+from posegen.generations import percentage
 from posegen.leases import Claim, held_by
 from posegen.statuses import OPEN_ITEM_STATUSES, EventType, GenerationStatus, ItemStatus
 from posegen.tables import GeneratedPicture, Generation, LibraryPose, Project, StoredObject, WorkItem
-from posegen.workforce import pictures_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,13 @@ def mark_started(session: Session, generation_id: str, *, now: datetime) -> bool
     return True
 
 
-def deliver_picture(session: Session, claim: Claim, picture: DrawnPicture, *, now: datetime) -> bool:
-    """Deliver a drawn picture. False when the claim was lost (cancelled, or drawn by another): nothing changed."""
+def deliver_picture(
+    session: Session, claim: Claim, picture: DrawnPicture, *, outlook: Outlook | None = None, now: datetime
+) -> bool:
+    """Deliver a drawn picture. False when the claim was lost (cancelled, or drawn by another): nothing changed.
+
+    outlook: read just before, in a transaction that nobody waits for; without one it is read here.
+    """
     generation = locked_generation(session, claim.generation_id)
     item = _take(session, claim, ItemStatus.COMPLETED, now)
     if item is None:
@@ -102,7 +108,7 @@ def deliver_picture(session: Session, claim: Claim, picture: DrawnPicture, *, no
         )
     session.flush()
     mark_started(session, generation.id, now=now)  # locks the user, so it comes after the project and the pose
-    _tell_final(session, generation, row, now)
+    _tell_final(session, generation, row, outlook, now)
     return True
 
 
@@ -237,7 +243,9 @@ def _counts(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _tell_final(session: Session, generation: Generation, row: GeneratedPicture, now: datetime) -> None:
+def _tell_final(
+    session: Session, generation: Generation, row: GeneratedPicture, outlook: Outlook | None, now: datetime
+) -> None:
     """Record pose_completed and progress, and close the generation when this was its last picture."""
     tell = _Teller(session, generation, now)
     tell(
@@ -254,11 +262,12 @@ def _tell_final(session: Session, generation: Generation, row: GeneratedPicture,
     )
     done = generation.poses_completed + generation.poses_failed
     left = generation.total_expected_poses - done - generation.poses_cancelled
-    speed = pictures_per_s(session, generation.profile, now=now)
+    if outlook is None:
+        outlook = outlook_of_generation(session, generation.id, now=now)
     progress = {
         **_counts(generation),
-        "percentage": 100 * done // generation.total_expected_poses,
-        "estimatedTimeRemaining": 0 if left == 0 else (round(left / speed) if speed else None),
+        "percentage": percentage(generation),
+        "estimatedTimeRemaining": outlook.remaining_s(left),
     }
     tell(EventType.PROGRESS, progress)
     if left:

@@ -284,6 +284,7 @@ def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]
                 words=order.words,
                 pose_name=picture.pose_name,
                 pose_description=picture.pose_description,
+                people=len(picture.people["people"]),
             ),
             seed=picture.seed,
             profile=drawn_by.name,

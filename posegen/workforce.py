@@ -76,16 +76,6 @@ def last_heard(session: Session, name: str) -> datetime | None:
     return None if row is None or row.status in _LEAVING else row.heartbeat_at
 
 
-def pictures_per_s(session: Session, profile: str, *, now: datetime) -> float | None:
-    """Return the measured speed of all live workers of a profile together; None while nothing was measured."""
-    speeds = [
-        worker.pictures_per_s
-        for worker in live_workers(session, now=now)
-        if worker.profile == profile and worker.pictures_per_s
-    ]
-    return sum(speeds) or None
-
-
 def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime) -> int:
     """Return how many workers so many pictures could keep busy, at least 1: a ring that nobody hears yet is kept."""
     rings, left = 0, pictures

@@ -3,14 +3,22 @@
 from datetime import datetime, timedelta
 
 import pytest
-from support.house import NOW, SIZE, House
+from support.house import NOW, SIZE, House, drawn
 
 from posegen.database import database_now
-from posegen.estimates import Estimate, Waiting, estimate_of_generation, estimate_of_order, taken_before
-from posegen.finishing import mark_started
+from posegen.estimates import (
+    Estimate,
+    Outlook,
+    Waiting,
+    estimate_of_generation,
+    estimate_of_order,
+    outlook_of_generation,
+    taken_before,
+)
+from posegen.finishing import deliver_picture, mark_started
 from posegen.generations import progress_of
 from posegen.queueing import Candidate, Room, choose
-from posegen.workforce import pictures_per_s, useful_rings
+from posegen.workforce import useful_rings
 
 
 def clock(house: House) -> datetime:
@@ -61,8 +69,9 @@ def test_workers_are_fast_together_dead_and_other_ones_do_not_count(house: House
     house.worker("other", heard=now, pictures_per_s=9, profile="flux1-dev")
     house.worker("dead", heard=now.replace(year=2020), pictures_per_s=9)
 
-    with house.database.reading() as session:
-        assert pictures_per_s(session, "tiny", now=now) == 2.0
+    house.customer()
+
+    assert estimate(house, house.order("ann", 4).generation_id) == 2
 
 
 def test_others_who_wait_are_served_in_turn(house: House) -> None:
@@ -212,3 +221,53 @@ def test_an_order_rings_once_for_each_worker_it_keeps_busy(house: House) -> None
 def test_an_order_rings_although_nobody_is_there_to_hear(house: House) -> None:
     with house.database.reading() as session:
         assert useful_rings(session, "tiny", 4, now=clock(house)) == 1
+
+
+def test_progress_events_tell_the_same_time_as_the_status(house: House) -> None:
+    now = clock(house)
+    for user_id in ("ann", "bob"):
+        house.customer(user_id)
+    house.worker(heard=now, pictures_per_s=0.5)
+    generation_id = house.order("ann", 6).generation_id
+    house.order("bob", 8)
+
+    told, asked = [], []
+    while claims := house.claim(4, now=now):
+        for claim in claims:
+            house.deliver(claim, now=now)
+            if claim.generation_id != generation_id:
+                continue
+            told.append(last_progress(house, generation_id))
+            asked.append(estimate(house, generation_id))
+
+    assert told == asked
+    assert told[0] > 6 / 0.5  # bob is served in between
+    assert told[-1] == 0
+
+
+def last_progress(house: House, generation_id: str) -> int:
+    events = [event for event in house.events("ann") if event.type == "progress"]
+    assert {event.generation_id for event in events} == {generation_id}
+    return int(events[-1].payload["estimatedTimeRemaining"])
+
+
+def test_an_outlook_read_before_a_delivery_is_as_good_as_one_read_in_it(house: House) -> None:
+    now = clock(house)
+    house.customer()
+    house.worker(heard=now, pictures_per_s=0.5)
+    generation_id = house.order("ann", 6).generation_id
+    claim = house.claim(4, now=now)[0]
+
+    with house.database.reading() as session:
+        outlook = outlook_of_generation(session, generation_id, now=now)
+    with house.database.writing() as session:
+        assert deliver_picture(session, claim, drawn(claim), outlook=outlook, now=now)
+
+    assert outlook == Outlook(pictures=6, left=6, pictures_per_s=0.5)
+    assert last_progress(house, generation_id) == estimate(house, generation_id) == 10
+
+
+def test_without_a_measured_speed_an_outlook_knows_only_the_end() -> None:
+    outlook = Outlook(pictures=6, left=4, pictures_per_s=None)
+
+    assert (outlook.remaining_s(3), outlook.remaining_s(0)) == (None, 0)
