@@ -65,12 +65,12 @@ def test_postgres_comes_back_at_its_url_after_an_outage(
 
 def test_postgres_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); from support.servers import PostgresServer\n"
+        "import sys, time; sys.path.insert(0, sys.argv[1]); from postgres_server import PostgresServer\n"
         "server = PostgresServer(); server.start(); print('up in', server.folder, flush=True); time.sleep(600)"
     )
-    tests = Path(__file__).parents[1]
+    scripts = Path(__file__).parents[2] / "scripts"
     with nothing_left_behind():
-        starter = RealProcess([sys.executable, "-c", program, tests], log_file=tmp_path / "log")
+        starter = RealProcess([sys.executable, "-c", program, scripts], log_file=tmp_path / "log")
         starter.wait_for_log("up in")
         starter.send(signal.SIGKILL)
         starter.wait()
