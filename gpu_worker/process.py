@@ -30,6 +30,7 @@ from posegen.reconciler import Healer
 from posegen.settings import Settings
 from posegen.statuses import WorkerStatus
 from posegen.storage import Links, Storage
+from posegen.upkeep import Upkeep
 from posegen.workforce import WorkerReport
 
 log = structlog.get_logger()
@@ -37,6 +38,9 @@ log = structlog.get_logger()
 DRAIN_S = 5.0
 """How long a leaving worker goes on drawing; what is not done by then goes back to the queue."""
 ENGINE_END_S = 60.0
+DATABASE_WAIT_S = 60.0
+"""How long a starting worker waits for its database; then it ends, and may be started again."""
+DATABASE_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,7 @@ class WorkerProcess:
     def run(self) -> None:
         """Work until the end. Raises CannotStart or EngineBroke; afterwards nothing is held that could be returned."""
         self._install_signals()
-        self._check_database()
-        self.keeper.report_now()
+        self._enter()
         self.keeper.start()
         loaded = self.loaded = open_engine(self.options, self.settings)
         thread, finisher, hands = self._assemble(loaded)
@@ -131,17 +134,28 @@ class WorkerProcess:
         if self.listener is not None and not again:
             self.listener.stop()
 
-    def _check_database(self) -> None:
-        try:
-            current = migrating.is_current(self.announcer.database)
-        except DatabaseAway:
-            raise CannotStart("The database does not answer; check DATABASE_URL.") from None
-        if not current:
-            raise CannotStart("The database's tables are old or missing; run: posegen migrate")
+    def _enter(self) -> None:
+        """Check the tables and report for the first time; a database that is away, or busy, is waited for.
+
+        Raises CannotStart, or DatabaseAway after DATABASE_WAIT_S: then a supervisor may try again.
+        """
+        until = monotonic() + DATABASE_WAIT_S
+        while True:
+            try:
+                if not migrating.is_current(self.announcer.database):
+                    raise CannotStart("The database's tables are old or missing; run: posegen migrate")
+                self.keeper.report_now()
+            except DatabaseAway as away:
+                log.warning("worker.database_away", cause=str(away.__cause__))
+                if monotonic() > until or self._stop_asked.wait(DATABASE_PAUSE_S):
+                    raise
+            else:
+                return
 
     def _start_healing(self) -> None:
         """Return what dead workers held and ring for what waits, now and every lease's length until the end."""
-        healer = Healer(self.announcer, every_s=self.settings.lease_s)
+        upkeep = Upkeep(self.announcer.database, Storage(self.settings.storage_dir), keep=self.settings.kept_for)
+        healer = Healer(self.announcer, every_s=self.settings.lease_s, upkeep=upkeep)
         healer.heal()
 
         def go_on() -> None:

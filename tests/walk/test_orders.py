@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 from support.processes import RealProcess
+from support.servers import PostgresServer
 from support.waiting import wait_until
 
 from posegen.private_redis import PrivateRedis
@@ -210,6 +211,19 @@ def test_a_worker_refuses_to_start_on_a_database_without_tables(service: "Servic
 
     assert worker.wait(timeout_s=30) == 78
     assert "posegen migrate" in worker.log
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_worker_that_comes_before_its_database_waits_for_it(
+    service: "Service", postgres_server: PostgresServer
+) -> None:
+    postgres_server.stop()
+
+    worker = service.start_worker("early", "--device", "fake")
+    worker.wait_for_log("worker.database_away", timeout_s=30)
+    postgres_server.start()
+
+    worker.wait_for_log("worker.ready", timeout_s=60)
 
 
 def test_an_engine_that_breaks_ends_its_worker_and_another_draws_its_pictures(service: "Service") -> None:

@@ -14,7 +14,7 @@ from posegen.ports import free_port
 SERVE = Path(__file__).parents[2] / "scripts" / "serve.py"
 FIRST_ORDER_WITHIN_S = 240.0
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("start")]  # one folder for all, so one process
 
 
 def start(folder: Path, *arguments: str, log: str = "start") -> RealProcess:
