@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from api.documentation.describing import described
 from api.errors import add_handlers
 from api.following import Following
 from api.guard import Guard
@@ -19,6 +21,7 @@ from api.routes import (
     accounts,
     avatars,
     dashboard,
+    documentation,
     files,
     following,
     generations,
@@ -35,11 +38,13 @@ from api.sockets import Sockets
 from models.profiles import profile
 from posegen.channel import Channel
 from posegen.settings import Settings
+from posegen.upkeep import Upkeep
 
 ROUTES = (
     accounts,
     avatars,
     dashboard,
+    documentation,
     files,
     following,
     generations,
@@ -52,6 +57,8 @@ ROUTES = (
     usage,
 )
 
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
 
 def create_app(settings: Settings) -> ASGIApp:
     """Return the app. Nothing is connected before its lifespan starts. Raises UnknownProfile for a wrong PROFILE."""
@@ -61,17 +68,10 @@ def create_app(settings: Settings) -> ASGIApp:
     live = Live(service.database, service.links, Channel(settings.bell_url))
     origins = Origins(settings.cors_origin)
     sockets = Sockets(service, live, origins)
-    app = FastAPI(
-        title="Posegen",
-        version=version("posegen"),
-        description="Pictures of an avatar in chosen poses.",
-        lifespan=_lifespan(service, live, sockets),
-    )
+    app = routed_app(_lifespan(service, live, sockets))
     app.state.service = service
     app.state.following = Following(service, live, origins)
     add_handlers(app)
-    for routes in ROUTES:
-        app.include_router(routes.router)
     app.add_middleware(Guard)
     app.add_middleware(
         CORSMiddleware,  # around the guard, so that a page may read refusals too
@@ -87,14 +87,37 @@ def create_app(settings: Settings) -> ASGIApp:
     return sockets.beside(app)
 
 
-def _lifespan(service: Service, live: Live, sockets: Sockets) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def routed_app(lifespan: Lifespan | None = None) -> FastAPI:
+    """Return the app's routes and their document. It needs no settings; without a service it can only be described."""
+    app = DocumentedApp(title="Posegen", version=version("posegen"), docs_url=None, redoc_url=None, lifespan=lifespan)
+    for routes in ROUTES:
+        app.include_router(routes.router)
+    return app
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI's app, with the document that api.documentation makes of it at /openapi.json."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = described(self)
+        return self.openapi_schema
+
+
+def _lifespan(service: Service, live: Live, sockets: Sockets) -> Lifespan:
     @asynccontextmanager
     async def running(_app: FastAPI) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(live.listen(), name="listen"),
             asyncio.create_task(live.look(), name="look"),
             asyncio.create_task(
-                keep_reconciled(service.announcer, every_s=service.settings.recover_every_s), name="reconcile"
+                keep_reconciled(
+                    service.announcer,
+                    Upkeep(service.database, service.storage, keep=service.settings.kept_for),
+                    every_s=service.settings.recover_every_s,
+                ),
+                name="reconcile",
             ),
         ]
         try:

@@ -2,18 +2,23 @@
 
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
 from api.service import Parts
 from posegen.storage import FILES_PATH, stored_object
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": dict.fromkeys(("image/png", "image/jpeg", "image/webp"), _BINARY)},
+    304: {"description": "The content that If-None-Match names is still this one"},
+}
 router = APIRouter(prefix=FILES_PATH, tags=["files"])
 
 
 @router.head("/{token}/{name}", response_class=Response, include_in_schema=False)
-@router.get("/{token}/{name}", response_class=Response)
+@router.get("/{token}/{name}", response_class=Response, responses=_ANSWERS)
 def file(token: str, name: str, service: Parts, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Return the file that the token stands for; `name` is only for people."""
     key, good_for = service.links.read(token)

@@ -18,7 +18,15 @@ from posegen.finishing import cancel_generation
 from posegen.generations import list_generations, owned_generation, page_of_pictures, pictures_of, progress_of
 from posegen.statuses import GenerationStatus
 
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="One fresh value an order, such as a UUID: sent again with the same body it gives the same answer "
+        "and charges nothing more.",
+    ),
+]
 router = APIRouter(prefix=POSE_GENERATOR, tags=["generations"])
 
 

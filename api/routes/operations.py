@@ -11,10 +11,13 @@ from api.routes import POSE_GENERATOR
 from api.service import Parts
 from posegen.reconciler import reconcile_once
 
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "The database is away: the same answer, with the status unhealthy"}
+}
 router = APIRouter(prefix=POSE_GENERATOR, tags=["operations"])
 
 
-@router.get("/health")
+@router.get("/health", responses=_UNHEALTHY)
 def health(service: Parts, response: Response) -> dict[str, Any]:
     """Tell how the service is; 503 when it cannot take orders."""
     told = health_of(service)

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
@@ -13,6 +13,10 @@ from api.wire.poses import PoseAsked, PoseImported, RenderAsked, SuggestAsked, S
 from posegen.poses import pose_png
 from posegen.suggesting import suggest_poses
 
+_RENDERED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "The picture that If-None-Match names is still this one"},
+}
 router = APIRouter(prefix=f"{POSE_GENERATOR}/poses", tags=["poses"])
 
 
@@ -22,7 +26,7 @@ def import_pose(body: PoseAsked, _caller: CurrentUser) -> PoseImported:
     return PoseImported.of(body.changed())
 
 
-@router.post("/render", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.post("/render", response_class=Response, responses=_RENDERED)
 def render_pose(
     body: RenderAsked, _caller: CurrentUser, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:

@@ -6,8 +6,9 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Moment, Text, Told
+from api.wire.base import Asked, Moment, Text, Told, one_of
 from posegen.accounts import LEAST_PASSWORD_LENGTH
+from posegen.statuses import EntryType
 from posegen.tables import LedgerEntry, User
 
 LONGEST_PASSWORD = 1024
@@ -115,7 +116,7 @@ class EntryTold(Told):
 
     id: str
     amount: int
-    type: str
+    type: Annotated[str, one_of(EntryType)]
     description: str
     reference_id: str
     created_at: Moment

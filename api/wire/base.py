@@ -1,9 +1,10 @@
 """What all shapes share: how they spell fields and write times, and what they refuse in texts and numbers."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -11,9 +12,14 @@ from posegen.paging import Page, Paged
 
 
 class Told(BaseModel):
-    """An answer. Fields are sent in camelCase."""
+    """An answer. Fields are sent in camelCase, all of them always."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Asked(BaseModel):
@@ -27,8 +33,17 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-Moment = Annotated[datetime, PlainSerializer(iso, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(iso, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A time of an answer."""
+
+
+def one_of(words: Iterable[str]) -> WithJsonSchema:
+    """Describe a text of an answer that is always one of these words."""
+    return WithJsonSchema({"type": "string", "enum": [str(word) for word in words]})
 
 
 def storable(text: str) -> str:

@@ -1,10 +1,12 @@
 """What the surrounding studio's frontend shows on its dashboard, on the wire."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from api.wire.base import Moment, Told
+from api.wire.base import Moment, Told, one_of
 from api.wire.library import url_or_none
 from posegen.statistics import Statistics
+from posegen.statuses import GenerationStatus
 from posegen.storage import Links
 from posegen.tables import User
 from posegen.works import Work
@@ -58,7 +60,7 @@ class WorkTold(Told):
     id: str
     app_id: str
     project_name: str
-    status: str
+    status: Annotated[str, one_of(GenerationStatus)]
     output_paths: list[str]
     thumbnail_url: str | None
     created_at: Moment

@@ -1,12 +1,14 @@
 """Generations and their pictures on the wire."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from api.wire.base import Moment, Pagination, Told
+from api.wire.base import Moment, Pagination, Told, one_of
 from api.wire.library import url_or_none
 from posegen.generations import Progress, percentage
+from posegen.orders import GALLERY, TEXT
 from posegen.paging import Paged
+from posegen.statuses import GenerationStatus
 from posegen.storage import Links
 from posegen.tables import GeneratedPicture, Generation
 
@@ -17,7 +19,7 @@ class GenerationTold(Told):
     id: str
     project_id: str
     user_id: str
-    generation_type: str
+    generation_type: Annotated[str, one_of((GALLERY, TEXT))]
     text_prompt: str | None
     generated_pose_structure: dict[str, Any] | None
     avatar_id: str | None
@@ -28,7 +30,7 @@ class GenerationTold(Told):
     background_prompt: str | None
     background_mode: str | None
     export_formats: list[str]
-    status: str
+    status: Annotated[str, one_of(GenerationStatus)]
     progress: int
     poses_completed: int
     poses_failed: int
@@ -83,7 +85,7 @@ class ProgressTold(Told):
     poses_completed: int
     poses_failed: int
     poses_total: int
-    current_status: str
+    current_status: Annotated[str, one_of(GenerationStatus)]
     estimated_time_remaining: int | None
     queue_position: int | None
     queue_wait_s: float | None
@@ -136,7 +138,7 @@ class PictureTold(Told):
     generation_id: str
     pose_library_id: str | None
     variation_key: str
-    status: str
+    status: Annotated[str, one_of(("completed", "failed"))]
     output_image_url: str | None
     thumbnail_url: str | None
     original_image_url: str | None
@@ -208,7 +210,7 @@ class ResultCounts(Told):
     """What became of a generation, in numbers."""
 
     id: str
-    status: str
+    status: Annotated[str, one_of(GenerationStatus)]
     total_poses: int
     success_count: int
     failed_count: int

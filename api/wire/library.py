@@ -1,8 +1,9 @@
 """Library poses and categories on the wire."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from api.wire.base import Moment, Pagination, Told
+from api.wire.base import Moment, Pagination, Told, one_of
 from posegen.library import CategoryBranch
 from posegen.paging import Paged
 from posegen.storage import Links
@@ -83,10 +84,10 @@ class PoseTold(Told):
     reference_image_url: str | None
     controlnet_image_url: str | None
     thumbnail_url: str | None
-    difficulty: str
-    gender_suitability: str
+    difficulty: Annotated[str, one_of(("beginner", "intermediate", "advanced"))]
+    gender_suitability: Annotated[str, one_of(("male", "female", "unisex"))]
     tags: list[str]
-    source_type: str
+    source_type: Annotated[str, one_of(("curated", "user_contributed", "ai_generated"))]
     source_credit: str | None
     license_type: str | None
     usage_count: int

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole
+from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole, one_of
 from api.wire.poses import KeyPointsAsked, imported_all
 from posegen.errors import NotAvailableYet
 from posegen.ordered_pictures import OwnPose
@@ -30,26 +30,40 @@ class GenerateBody(Asked):
     """What a customer orders."""
 
     generation_type: Literal["GALLERY_REFERENCE", "TEXT_DESCRIPTION"]
-    avatar_id: Identifier | None = None
-    project_id: Identifier | None = Field(default=None, validate_default=True)
-    poses: Annotated[list[OwnPoseAsked], Field(max_length=MOST_POSES)] | None = None
-    selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
-        default=None, validate_default=True
+    avatar_id: Identifier | None = Field(default=None, description="Whom the pictures show; default: the project's")
+    project_id: Identifier | None = Field(
+        default=None, validate_default=True, description="Needed, unless an avatar is named"
     )
-    batch_size: Annotated[Whole, Field(ge=1, le=6)] | None = None
-    text_prompt: Annotated[Text, Field(max_length=500)] | None = Field(default=None, validate_default=True)
-    variation_count: Annotated[Whole, Field(ge=1, le=10)] | None = None
+    poses: Annotated[list[OwnPoseAsked], Field(max_length=MOST_POSES)] | None = Field(
+        default=None, description="Key-points of your own, beside the library's poses or instead of them"
+    )
+    selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
+        default=None, validate_default=True, description="Poses of the library; with `poses` 1 to 50"
+    )
+    batch_size: Annotated[Whole, Field(ge=1, le=6)] | None = Field(
+        default=None, description=f"Pictures of each pose; default {DEFAULT_VARIATIONS}"
+    )
+    text_prompt: Annotated[Text, Field(max_length=500)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="10 to 500 characters. Chooses the pose in text mode, is added to the prompt in gallery mode",
+    )
+    variation_count: Annotated[Whole, Field(ge=1, le=10)] | None = Field(
+        default=None, description=f"Pictures in text mode; default {DEFAULT_VARIATIONS}"
+    )
     use_background_changer: Switch | None = None
     export_formats: list[Text] | None = None
-    output_formats: list[Text] | None = None
-    width: Whole | None = None
+    output_formats: list[Text] | None = Field(default=None, description="The old name of `exportFormats`")
+    width: Whole | None = Field(default=None, description="In pixels; which sizes there are is the model profile's")
     height: Whole | None = None
-    seed: Whole | None = None
+    seed: Whole | None = Field(default=None, description="The same seed and order draw the same pictures")
     steps: Whole | None = None
     guidance: Real | None = None
-    control_strength: Real | None = None
+    control_strength: Real | None = Field(default=None, description="How strictly the pose is followed")
     loras: list[Any] | None = None
-    allow_poseless: Switch | None = None
+    allow_poseless: Switch | None = Field(
+        default=None, description="Whether a picture may be drawn by a worker that cannot follow the pose"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +153,7 @@ class OrderTold(Told):
 
     success: bool = True
     generation_id: str
-    status: str = "processing"
+    status: Annotated[str, one_of(("processing",))] = "processing"
     total_poses_expected: int
     credit_charged: int
     estimated_completion_time: int | None

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from api.wire.base import Asked, Identifier, Moment, Pagination, Told, storable
+from api.wire.base import Asked, Identifier, Moment, Pagination, Told, one_of, storable
 from api.wire.projects import PictureAddress
 from posegen.paging import Paged
 from posegen.pose_requests import Wish
+from posegen.statuses import PoseRequestStatus
 from posegen.tables import PoseRequest
 
 
@@ -47,7 +48,7 @@ class RequestTold(Told):
     category_id: str | None
     use_case: str | None
     reference_image_url: str | None
-    status: str
+    status: Annotated[str, one_of(PoseRequestStatus)]
     votes_count: int
     admin_notes: str | None
     completed_pose_id: str | None

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Real, Switch, Text, Told, Whole
@@ -37,9 +37,13 @@ PREVIEW_PX = 256
 class KeyPointsAsked(Asked):
     """One OpenPose document. What is in it is read by the domain, which names what it refuses."""
 
-    people: Any = None
-    canvas_width: Any = None
-    canvas_height: Any = None
+    people: Any = Field(
+        default=None,
+        description="People as in OpenPose JSON: `pose_keypoints_2d` with x, y, c of 18, 25 or 17 points, and "
+        "where known `hand_left_keypoints_2d`, `hand_right_keypoints_2d` and `face_keypoints_2d`; pixels or 0..1",
+    )
+    canvas_width: Any = Field(default=None, validation_alias=AliasChoices("canvas_width", "canvasWidth"))
+    canvas_height: Any = Field(default=None, validation_alias=AliasChoices("canvas_height", "canvasHeight"))
 
     def imported(self) -> ImportedPose:
         """Read the key-points, in any dialect. Raises PoseRefused."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.wire.base import Asked, Identifier, Moment, Pagination, Text, Told, storable
+from api.wire.base import Asked, Identifier, Moment, Pagination, Text, Told, one_of, storable
 from api.wire.generations import GenerationTold
 from posegen.paging import Paged
 from posegen.storage import Links
@@ -64,11 +64,11 @@ class ProjectTold(Told):
     project_name: str
     description: str | None
     avatar_image_url: str | None
-    avatar_source: str
+    avatar_source: Annotated[str, one_of(("AVATAR_CREATOR", "UPLOAD"))]
     avatar_id: str | None
     total_generations: int
     total_poses_generated: int
-    status: str
+    status: Annotated[str, one_of(("active", "archived", "deleted"))]
     created_at: Moment
     updated_at: Moment
 
