@@ -24,7 +24,10 @@ MOST_OVERFLOW = 20
 
 
 class Database:
-    """One process's pool of connections. Give it a URL; `reading()` and `writing()` yield sessions."""
+    """One process's pool of connections. Give it a URL; `reading()` and `writing()` yield sessions.
+
+    Making one connects to nothing; it raises DatabaseAway for a SQLite file in a folder that cannot be made.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = make_url(url)
@@ -59,17 +62,33 @@ class Database:
 
     @contextmanager
     def without_limits(self) -> Iterator[Connection]:
-        """Yield a connection in one writing transaction whose statements may take any time, for migrations."""
-        with self._writer.connect() as connection, self._unlimited(connection):
+        """Yield a connection in one writing transaction whose statements may take any time, for migrations.
+
+        Raises DatabaseAway when there is no connection to be had; what goes wrong on it is the caller's.
+        """
+        with _away_told():
+            connection = self._writer.connect()
+        with connection, self._unlimited(connection):
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection that sees one moment of the whole database, however long it reads.
+
+        Nobody waits for it and it waits for nobody. Raises DatabaseAway.
+        """
+        with _away_told(), self.engine.connect() as connection, self._unlimited(connection, writes=False):
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield connection
 
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
 
-    def _unlimited(self, connection: Connection) -> AbstractContextManager[object]:
+    def _unlimited(self, connection: Connection, *, writes: bool = True) -> AbstractContextManager[object]:
         if self.dialect != "postgresql":
-            return connection.begin()
+            return _begin_rebuilding(connection) if writes else connection.begin()
         from posegen.postgresql import begin_without_limits
 
         return begin_without_limits(connection)
@@ -97,10 +116,33 @@ def _away_told() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _begin_rebuilding(connection: Connection) -> Iterator[None]:
+    """Run one transaction of SQLite in which tables may be rebuilt: with foreign keys on, rows would go with a table.
+
+    They are checked at the end instead. Raises ValueError for a row that names one that is not there.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF").close()
+    try:
+        with connection.begin():
+            before = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+            yield
+            if connection.exec_driver_sql("PRAGMA schema_version").scalar_one() != before:
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                if broken is not None:
+                    raise ValueError(f"row {broken[1]} of {broken[0]} names a row of {broken[2]} that is not there")
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON").close()
+
+
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseAway from error
     engine = create_engine(
         url,
         connect_args={"timeout": SQLITE_BUSY_S},

@@ -139,7 +139,7 @@ def fail_locked(
     generation.poses_failed += 1
     _refund(session, generation, item, "could not be drawn", now)
     session.flush()
-    _tell_final(session, generation, row, now)
+    _tell_final(session, generation, row, None, now)
 
 
 def cancel_generation(session: Session, generation_id: str, user_id: str, *, now: datetime) -> Generation:
@@ -221,8 +221,8 @@ def _picture_row(item: WorkItem, status: GenerationStatus, now: datetime) -> Gen
 
 
 def _refund(session: Session, generation: Generation, item: WorkItem, why: str, now: datetime) -> None:
-    if item.unlimited:
-        quota.give_back(session, generation.user_id, taken_at=generation.created_at)
+    if item.unlimited and generation.quota_day is not None:
+        quota.give_back(session, generation.user_id, taken_on=generation.quota_day)
     generation.credit_refunded += item.price_credits
     ledger.refund(
         session,

@@ -19,10 +19,16 @@ _ADVISORY_LOCK = 0x706F7365
 """Any number that only we use: PostgreSQL's lock that lets one process migrate at a time."""
 
 
-def migrate(database: Database) -> None:
+def migrate(database: Database, *, to: str = "head") -> None:
     """Run every version that is missing. Safe to call again and from several processes."""
     with _config(database) as config:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
+
+
+def migrate_back(database: Database, *, to: str) -> None:
+    """Undo the versions after `to`, with whatever they had kept."""
+    with _config(database) as config:
+        command.downgrade(config, to)
 
 
 def check(database: Database) -> None:

@@ -143,7 +143,7 @@ def place_order(
         .values(total_generations=Project.total_generations + 1, updated_at=now)
         .execution_options(synchronize_session=False)
     )
-    _pay(session, generation, project, now)
+    pay(session, generation, project, now=now)
     placed = PlacedOrder(
         generation_id=generation.id,
         total_pictures=order.total_pictures,
@@ -172,6 +172,25 @@ def check_order(session: Session, user_id: str, order: Order, *, profile_name: s
         structure=structure,
         drawn_by=drawn_by,
         unlimited=quota.is_unlimited(session, user_id, now=now),
+    )
+
+
+def pay(session: Session, generation: Generation, project: Project, *, now: datetime) -> None:
+    """Take what a new generation costs, from the quota or the balance. Locks the user, so it comes last.
+
+    Raises QuotaExceeded, Conflict (the subscription has just ended) or NotEnoughCredits.
+    """
+    if generation.unlimited:
+        generation.quota_day = quota.take(session, generation.user_id, generation.quota_charged, now=now)
+        return
+    ledger.charge(
+        session,
+        generation.user_id,
+        generation.credit_charged,
+        reference=generation.id,
+        part=ledger.ORDER_PART,
+        description=f"{_counted(generation.total_expected_poses)} for {project.project_name}",
+        now=now,
     )
 
 
@@ -247,22 +266,8 @@ def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Gener
         credit_charged=checked.total_credits,
         unlimited=checked.unlimited,
         quota_charged=checked.total_quota,
+        quota_day=quota.day_of(now) if checked.unlimited else None,
         created_at=now,
-    )
-
-
-def _pay(session: Session, generation: Generation, project: Project, now: datetime) -> None:
-    if generation.unlimited:
-        quota.take(session, generation.user_id, generation.quota_charged, now=now)
-        return
-    ledger.charge(
-        session,
-        generation.user_id,
-        generation.credit_charged,
-        reference=generation.id,
-        part=ledger.ORDER_PART,
-        description=f"{generation.total_expected_poses} pictures for {project.project_name}",
-        now=now,
     )
 
 
@@ -305,6 +310,10 @@ def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]
 
 def _size(order: Order, drawn_by: Profile) -> tuple[int, int]:
     return order.width_px or drawn_by.default_size[0], order.height_px or drawn_by.default_size[1]
+
+
+def _counted(pictures: int) -> str:
+    return "1 picture" if pictures == 1 else f"{pictures} pictures"
 
 
 def _given(value: Number | None, default: Number) -> Number:

@@ -29,10 +29,15 @@ class Allowance:
     expires_at: datetime | None
 
 
+def day_of(moment: datetime) -> date:
+    """Return the UTC day on which pictures ordered at this moment count."""
+    return moment.astimezone(UTC).date()
+
+
 def allowance_of(user: User, *, now: datetime) -> Allowance:
     """Return the user's allowance; without a running subscription nothing remains."""
     active = user.unlimited_until is not None and user.unlimited_until > now
-    used = user.quota_used if user.quota_day is not None and user.quota_day >= _day(now) else 0
+    used = user.quota_used if user.quota_day is not None and user.quota_day >= day_of(now) else 0
     return Allowance(
         active=active,
         daily_quota=user.unlimited_daily_quota,
@@ -49,22 +54,24 @@ def is_unlimited(session: Session, user_id: str, *, now: datetime) -> bool:
     return until is not None and until > now
 
 
-def take(session: Session, user_id: str, pictures: int, *, now: datetime) -> None:
-    """Take pictures from today's quota. Raises QuotaExceeded (nothing was taken), or Conflict without a subscription.
+def take(session: Session, user_id: str, pictures: int, *, now: datetime) -> date:
+    """Take pictures from today's quota and return the day they count on, by which alone they are given back.
 
-    An order that waited across midnight for the one before it counts on the newer day.
+    An order that waited across midnight for the one before it counts on the newer day. Raises QuotaExceeded (nothing
+    was taken), or Conflict without a subscription.
     """
-    today = _day(now)
+    today = day_of(now)
     begun = User.quota_day >= today
     used = case((begun, User.quota_used), else_=0)
-    won = session.execute(
+    day = session.execute(
         update(User)
         .where(User.id == user_id, User.unlimited_until > now, used + pictures <= User.unlimited_daily_quota)
         .values(quota_used=used + pictures, quota_day=case((begun, User.quota_day), else_=today))
+        .returning(User.quota_day)
         .execution_options(synchronize_session=False)
-    )
-    if won.rowcount:  # type: ignore[attr-defined]
-        return
+    ).scalar_one_or_none()
+    if day is not None:
+        return day
     allowance = allowance_of(session.get_one(User, user_id, populate_existing=True), now=now)
     if not allowance.active:
         raise Conflict("The subscription has just ended; order again to pay with credits.")
@@ -76,11 +83,11 @@ def take(session: Session, user_id: str, pictures: int, *, now: datetime) -> Non
     )
 
 
-def give_back(session: Session, user_id: str, *, taken_at: datetime) -> None:
+def give_back(session: Session, user_id: str, *, taken_on: date) -> None:
     """Give back one picture that was not delivered, if the day it was taken from is still the one that is counted."""
     session.execute(
         update(User)
-        .where(User.id == user_id, User.quota_day == _day(taken_at), User.quota_used > 0)
+        .where(User.id == user_id, User.quota_day == taken_on, User.quota_used > 0)
         .values(quota_used=User.quota_used - 1)
         .execution_options(synchronize_session=False)
     )
@@ -100,9 +107,5 @@ def subscribe(session: Session, user: User, *, last_day: date, daily_quota: int 
     return allowance_of(user, now=now)
 
 
-def _day(moment: datetime) -> date:
-    return moment.astimezone(UTC).date()
-
-
 def _midnight_after(moment: datetime) -> datetime:
-    return datetime.combine(_day(moment) + timedelta(days=1), time.min, UTC)
+    return datetime.combine(day_of(moment) + timedelta(days=1), time.min, UTC)

@@ -99,6 +99,9 @@ class User(Row):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint("credit_balance >= 0", name="balance_not_negative"),
+        CheckConstraint("quota_used >= 0", name="quota_not_negative"),
+        CheckConstraint("quota_used = 0 OR quota_day IS NOT NULL", name="quota_has_day"),
+        CheckConstraint("unlimited_daily_quota >= 1", name="daily_quota_positive"),
         CheckConstraint("role IN ('user', 'admin')", name="role_known"),
     )
 
@@ -120,7 +123,10 @@ class User(Row):
 
 
 class LedgerEntry(Row):
-    """One change of one balance, never altered; unique (reference, type, part): nothing is paid or refunded twice."""
+    """One change of one balance; unique (reference, type, part): nothing is paid or refunded twice.
+
+    Triggers refuse to change or delete one (version 0003): a mistake is made good by another entry.
+    """
 
     __tablename__ = "ledger_entries"
     __table_args__ = (
@@ -272,15 +278,33 @@ class Project(Row):
 
 
 class Generation(Row):
-    """One paid order. Its counters change in the transactions that make its pictures final."""
+    """One paid order. Its counters change in the transactions that make its pictures final.
+
+    `quota_day` is the day whose quota paid for it: usually that of `created_at`, but an order may wait past midnight.
+    """
 
     __tablename__ = "generations"
     __table_args__ = (
         _one_of("status", GenerationStatus),
+        CheckConstraint("credit_charged >= 0", name="charge_not_negative"),
+        CheckConstraint("credit_refunded >= 0", name="refund_not_negative"),
         CheckConstraint("credit_refunded <= credit_charged", name="refund_within_charge"),
+        CheckConstraint("quota_charged BETWEEN 0 AND total_expected_poses", name="quota_within_total"),
+        CheckConstraint("quota_charged = 0 OR (unlimited AND quota_day IS NOT NULL)", name="quota_has_day"),
+        CheckConstraint("total_expected_poses >= 1", name="total_positive"),
+        CheckConstraint(
+            "poses_completed >= 0 AND poses_failed >= 0 AND poses_cancelled >= 0", name="counts_not_negative"
+        ),
         CheckConstraint(
             "poses_completed + poses_failed + poses_cancelled <= total_expected_poses", name="counts_within_total"
         ),
+        CheckConstraint(
+            "status IN ('pending', 'processing') OR (completed_at IS NOT NULL"
+            " AND poses_completed + poses_failed + poses_cancelled = total_expected_poses)",
+            name="final_is_counted",
+        ),
+        CheckConstraint("status <> 'completed' OR poses_completed > 0", name="completed_has_picture"),
+        CheckConstraint("status <> 'failed' OR poses_completed = 0", name="failed_has_none"),
         Index(None, "user_id", "created_at"),
         Index(None, "project_id", "created_at"),
         Index(None, "status", "created_at"),
@@ -307,6 +331,7 @@ class Generation(Row):
     allow_poseless: Mapped[bool] = mapped_column(Boolean, default=False)
     unlimited: Mapped[bool] = mapped_column(Boolean, default=False)
     quota_charged: Mapped[int] = mapped_column(Integer, default=0)
+    quota_day: Mapped[date | None]
     retry_of: Mapped[str | None] = mapped_column(String(36))
     status: Mapped[str] = mapped_column(String(16))
     poses_completed: Mapped[int] = mapped_column(Integer, default=0)
@@ -320,6 +345,25 @@ class Generation(Row):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+
+
+class ForgottenGeneration(Row):
+    """What is left of a generation that was forgotten (posegen.retention): what the ledger and the quota say of it."""
+
+    __tablename__ = "forgotten_generations"
+    __table_args__ = (
+        CheckConstraint("credit_refunded BETWEEN 0 AND credit_charged", name="refund_within_charge"),
+        CheckConstraint("quota_kept >= 0", name="quota_not_negative"),
+        Index(None, "user_id", "quota_day"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    credit_charged: Mapped[int] = mapped_column(Integer)
+    credit_refunded: Mapped[int] = mapped_column(Integer)
+    quota_day: Mapped[date | None]
+    quota_kept: Mapped[int] = mapped_column(Integer)
+    forgotten_at: Mapped[datetime]
 
 
 class IdempotencyKey(Row):
@@ -339,6 +383,7 @@ class WorkItem(Row):
 
     `attempt` grows with each claim and fences every later write; `lease_until` is by the database's clock. `crashes`
     counts lapses whose worker died, `alone_crashes` those in which it was drawn alone; a suspect is drawn alone.
+    `retry_of` is the undelivered item that a later order repeats; unique, so that nobody pays for it twice.
     """
 
     __tablename__ = "work_items"
@@ -349,8 +394,11 @@ class WorkItem(Row):
         CheckConstraint(
             "status <> 'drawing' OR (lease_until IS NOT NULL AND worker IS NOT NULL)", name="drawing_is_leased"
         ),
+        CheckConstraint("status = 'drawing' OR lease_until IS NULL", name="only_drawing_is_leased"),
+        CheckConstraint("status <> 'drawing' OR attempt >= 1", name="drawing_has_attempt"),
         CheckConstraint("kind = 'detect' OR generation_id IS NOT NULL", name="belongs_to_generation"),
         CheckConstraint("price_credits >= 0", name="price_not_negative"),
+        UniqueConstraint("retry_of"),
         # The line: each user's queued pictures by age stand together, so choosing reads heads instead of sorting all.
         Index(
             "ix_work_items_line",
@@ -383,6 +431,7 @@ class WorkItem(Row):
     extras: Mapped[dict[str, Any] | None]
     price_credits: Mapped[int] = mapped_column(Integer)
     unlimited: Mapped[bool] = mapped_column(Boolean, default=False)
+    retry_of: Mapped[str | None] = mapped_column(String(36))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     crashes: Mapped[int] = mapped_column(Integer, default=0)
     alone_crashes: Mapped[int] = mapped_column(Integer, default=0)
@@ -474,8 +523,21 @@ class PoseRequest(Row):
     updated_at: Mapped[datetime]
 
 
+class RecoveryRun(Row):
+    """When the last round of healing ended, whichever process ran it. One row."""
+
+    __tablename__ = "recovery_runs"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    ended_at: Mapped[datetime]
+
+
 class StoredObject(Row):
-    """A file in the picture store that some row names; its content type lives here, not in the store."""
+    """A file in the picture store that some row names; its content type lives here, not in the store.
+
+    The day's turn of the chores stands here too, without a file (posegen.turns).
+    """
 
     __tablename__ = "stored_objects"
 

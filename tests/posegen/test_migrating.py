@@ -11,7 +11,7 @@ from support.servers import PostgresServer
 
 from posegen.database import Database
 from posegen.errors import DatabaseAway
-from posegen.migrating import check, is_current, migrate
+from posegen.migrating import check, is_current, migrate, migrate_back
 from posegen.tables import Row
 
 MIGRATE = """
@@ -92,3 +92,55 @@ def test_of_processes_that_start_at_once_one_migrates(empty_database_url: str) -
     assert is_current(database)
     check(database)
     database.close()
+
+
+def test_rows_from_before_the_promises_about_money_keep_everything_and_can_go_back(empty: Database) -> None:
+    migrate(empty, to="0002")
+    with empty.writing() as session:
+        for statement in OLD_ROWS:
+            session.execute(text(statement))
+
+    migrate(empty)
+
+    assert _told(empty, "quota_day") == [("g1", 1, "2026-11-23"), ("g2", 0, None)]
+    check(empty)
+    migrate_back(empty, to="0002")
+    with empty.reading() as session:
+        assert session.execute(text("SELECT id, generation_id FROM work_items ORDER BY id")).all() == [
+            ("i1", "g1"),
+            ("i2", "g2"),
+        ]
+        session.execute(text("SELECT 1 FROM users JOIN projects ON projects.user_id = users.id")).one()
+    migrate(empty)
+    check(empty)
+
+
+def _told(database: Database, column: str) -> list[tuple[object, ...]]:
+    with database.reading() as session:
+        rows = session.execute(text(f"SELECT id, quota_charged, {column} FROM generations ORDER BY id")).all()
+        return [(row[0], row[1], None if row[2] is None else str(row[2])) for row in rows]
+
+
+AT = "'2026-11-23 23:59:59.5+00:00'"
+OLD_ROWS = (
+    "INSERT INTO users (id, email, role, credit_balance, unlimited_daily_quota, quota_used, quota_day, event_counter,"
+    f" created_at, updated_at) VALUES ('ann', 'a@b.c', 'user', 0, 100, 1, '2026-11-23', 0, {AT}, {AT})",
+    "INSERT INTO projects (id, user_id, project_name, avatar_source, status, total_generations,"
+    f" total_poses_generated, created_at, updated_at) VALUES ('p', 'ann', 'P', 'UPLOAD', 'active', 1, 0, {AT}, {AT})",
+    *(
+        "INSERT INTO generations (id, project_id, user_id, generation_type, batch_size, total_expected_poses,"
+        " use_background_changer, export_formats, loras, profile, allow_poseless, unlimited, quota_charged, status,"
+        " poses_completed, poses_failed, poses_cancelled, credit_charged, credit_refunded, drawing_s, created_at)"
+        f" VALUES ('g{number}', 'p', 'ann', 'GALLERY_REFERENCE', 1, 1, false, '[]', '[]', 'tiny', false, {unlimited},"
+        f" {quota}, 'processing', 0, 0, 0, 0, 0, 0, {AT})"
+        for number, unlimited, quota in ((1, "true", 1), (2, "false", 0))
+    ),
+    *(
+        "INSERT INTO work_items (id, kind, generation_id, user_id, status, variation_key, part, prompt, seed, redraw,"
+        " profile, width_px, height_px, steps, guidance, control_scale, control_end, loras, price_credits, unlimited,"
+        f" attempt, crashes, alone_crashes, drawn_alone, queued_at, created_at) VALUES ('i{number}', 'pose',"
+        f" 'g{number}', 'ann', 'queued', 'v', 'v', '', 1, 0, 'tiny', 8, 8, 1, 1, 1, 1, '[]', 0, true, 0, 0, 0, false,"
+        f" {AT}, {AT})"
+        for number in (1, 2)
+    ),
+)

@@ -11,7 +11,7 @@ from posegen.errors import Conflict
 from posegen.finishing import cancel_generation
 from posegen.leases import Claim, give_back, renew_leases
 from posegen.recovery import CRASHES_ALONE, return_lapsed
-from posegen.statuses import ITEM_MOVES, ItemStatus
+from posegen.statuses import ITEM_MOVES, OPEN_ITEM_STATUSES, ItemStatus
 from posegen.tables import Generation, WorkItem
 
 Move = Callable[[House, Claim], object]
@@ -77,6 +77,8 @@ def test_a_move_leaves_every_state_but_its_own_alone(house: House, name: str, st
     with house.database.writing() as session:
         if status is not ItemStatus.DRAWING:
             session.execute(update(WorkItem).values(status=status, lease_until=None, worker=None))
+        if status not in OPEN_ITEM_STATUSES:
+            session.execute(update(Generation).values({f"poses_{status}": 1}))
 
     move(house, claim)
 
@@ -100,7 +102,8 @@ def test_a_final_generation_stays_what_it_is_when_cancelled(house: House, status
     house.customer()
     generation_id = house.order("ann", 1).generation_id
     with house.database.writing() as session:
-        session.execute(update(Generation).values(status=status))
+        counts = {f"poses_{status}": 1, "completed_at": NOW}
+        session.execute(update(Generation).values(status=status, **counts))
 
     with pytest.raises(Conflict), house.database.writing() as session:
         cancel_generation(session, generation_id, "ann", now=NOW)

@@ -97,6 +97,18 @@ def test_an_order_that_comes_late_to_a_new_day_counts_on_it(house: House) -> Non
     assert allowance(house, now=MIDNIGHT).used == 3
 
 
+def test_an_order_that_came_late_to_a_new_day_is_given_back_on_it(house: House) -> None:
+    subscriber(house, a_day=4)
+    house.order("ann", 2, now=MIDNIGHT)
+    late = house.order("ann", 2, now=MIDNIGHT - timedelta(seconds=1))
+
+    with house.database.writing() as session:
+        cancel_generation(session, late.generation_id, "ann", now=MIDNIGHT)
+
+    assert allowance(house, now=MIDNIGHT).used == 2
+    house.assert_books_balance()
+
+
 def test_an_expired_subscription_pays_credits(house: House) -> None:
     subscriber(house, credits=500, last_day=TODAY)
 

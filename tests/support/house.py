@@ -216,7 +216,7 @@ class House:
                     assert user.quota_used == sum(
                         generation.quota_charged - generation.poses_failed - generation.poses_cancelled
                         for generation in theirs
-                        if generation.unlimited and generation.created_at.date() == user.quota_day
+                        if generation.unlimited and generation.quota_day == user.quota_day
                     )
             for generation in session.scalars(select(Generation)):
                 entries = session.scalars(select(LedgerEntry).where(LedgerEntry.reference == generation.id)).all()
