@@ -155,6 +155,10 @@ class Service:
         """Start a process that is nearly one of ours."""
         return self._start(name, "-c", script, *arguments)
 
+    def start_client(self, name: str, file: Path, *arguments: str) -> RealProcess:
+        """Start a script of ours beside the service, with its settings."""
+        return self._start(name, str(file), "--url", self.url, *arguments)
+
     def customer(self, name: str, *, credits: int) -> Customer:
         made = Customer(self.url, f"{name}@example.com")
         self._customers.append(made)
@@ -191,6 +195,14 @@ class Service:
             return httpx2.get(f"{self.url}{APP}/health", timeout=2).status_code == 200
         except httpx2.HTTPError:
             return False
+
+
+@pytest.fixture
+def sqlite_service(tmp_path: Path, sqlite_url: str, redis_url: str) -> Iterator[Service]:
+    """The same on SQLite only, for what has nothing to do with the database."""
+    made = Service(tmp_path, sqlite_url, redis_url)
+    yield made
+    made.close()
 
 
 @pytest.fixture
