@@ -45,6 +45,21 @@ class Decoded:
             self.arrival.wait()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpses:
+    """Previews of one size, not to be read before the arrival; arrival None: they are there.
+
+    pixels: (b, height, width, 3) uint8.
+    """
+
+    pixels: "NDArray[np.uint8]"
+    arrival: Arrival | None = None
+
+    def are_there(self) -> bool:
+        """Whether pixels may be read."""
+        return self.arrival is None or self.arrival.done()
+
+
 def flaw(brightest: float) -> str | None:
     """Say what is wrong with a picture, in a word for BadPicture, or None when it can be shown."""
     if not math.isfinite(brightest):

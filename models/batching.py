@@ -80,6 +80,13 @@ class Batching:
             if key in self._live():
                 self._give_up.add(key)
 
+    def want_preview(self, key: str) -> None:
+        """Mark a live key; its next forward is shown."""
+        with self._lock:
+            for sample in self._everyone():
+                if sample.key == key:
+                    sample.wants_preview = True
+
     def decide(self) -> Decision:
         """Drop what was cancelled, admit what fits, and say what the next step is about."""
         with self._lock:

@@ -24,6 +24,12 @@ class Engine(Protocol):
     def cancel(self, key: str) -> None:
         """Give a picture up; its Cancelled comes from the next step. Thread-safe; unknown keys are ignored."""
 
+    def preview(self, key: str) -> None:
+        """Ask for one preview of a picture: made in its next step, it comes with that report or one soon after.
+
+        Thread-safe; unknown keys are ignored. It is left out where memory or time is short: only pictures count.
+        """
+
     def step(self) -> StepReport:
         """Do the next piece of work: decide, compute, record. One thread only.
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrival import Decoded
+from models.arrival import Decoded, Glimpses
 from models.errors import CardFailed
 from models.profiles import Profile
 from models.requests import PictureRequest
@@ -77,6 +77,12 @@ class FakeEngine(SteppedEngine):
         self._take(self.decode_s)
         pixels = np.stack([self._picture(sample) for sample in samples])
         return Decoded(pixels=pixels, brightest=pixels.max(axis=(1, 2, 3)))
+
+    def glimpse(self, rows: Sequence[Sample]) -> Glimpses:
+        """Show every row in grey, from black to white with its steps."""
+        width, height = (side // 8 for side in rows[0].request.size)
+        shades = [round(255 * (row.steps_done + 1) / row.request.steps) for row in rows]
+        return Glimpses(pixels=np.stack([np.full((height, width, 3), shade, dtype=np.uint8) for shade in shades]))
 
     def warm_up(self) -> None:
         """Nothing is cold here."""

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.arrival import Decoded
+from models.arrival import Decoded, Glimpses
 from models.devices import Pace, faults_named
 from models.errors import CardFailed, OutOfMemory
+from models.previews import View, expected
 from models.requests import PictureRequest
 from models.runner import Conditions, FluxRunner, Words
 from models.sample import Sample
@@ -57,20 +58,25 @@ class Recent(Generic[Value]):
 
 @dataclass(slots=True, kw_only=True)
 class RowTensors:
-    """A sample's tensors. latents: (n, 64) fp32; control: (n, 64) or None; sigmas: steps + 1 floats."""
+    """A sample's tensors. latents: (n, 64) fp32; control: (n, 64) or None; sigmas: steps + 1 floats.
+
+    expected: (n, 64) x0 as of the last step, for as long as a preview is made of it.
+    """
 
     latents: Tensor
     words: Words
     control: Tensor | None
     sigmas: tuple[float, ...]
+    expected: Tensor | None = None
 
 
 class InflightEngine(SteppedEngine):
-    """An Engine over diffusers' FLUX classes on one CPU or CUDA device."""
+    """An Engine over diffusers' FLUX classes on one CPU or CUDA device. Without a view it makes no previews."""
 
-    def __init__(self, runner: FluxRunner, max_batch: int) -> None:
+    def __init__(self, runner: FluxRunner, max_batch: int, view: View | None = None) -> None:
         super().__init__(runner.profile, max_batch)
         self.runner = runner
+        self.view = view
         self._pace = Pace(runner.device)
         self._words: Recent[Words] = Recent(CACHED_PROMPTS)
         self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
@@ -126,9 +132,29 @@ class InflightEngine(SteppedEngine):
                 numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered])
                 latents = torch.stack([row.latents for row in tensors])
                 moved = self.runner.denoise(latents, self._conditions(ordered), numbers, request.size)
+                self._keep_expected(ordered, latents, moved)
                 self._pace.launched()
         for row, row_latents in zip(tensors, moved.unbind(), strict=True):
             row.latents = row_latents
+
+    def _keep_expected(self, ordered: list[Sample], before: Tensor, after: Tensor) -> None:
+        """Work out x0 of the rows that are watched, before their last latents are forgotten."""
+        if self.view is None:
+            return
+        for at, row in enumerate(ordered):
+            if row.wants_preview:
+                sigma, sigma_next, *_ = _row_numbers(row)
+                row.tensors.expected = expected(before[at], after[at], sigma, sigma_next)
+
+    def glimpse(self, rows: Sequence[Sample]) -> Glimpses | None:
+        """Show the x0 of these rows and forget it."""
+        if self.view is None:
+            return None
+        kept: list[Tensor] = [row.tensors.expected for row in rows]
+        for row in rows:
+            row.tensors.expected = None
+        with faults_named(self.runner.device), torch.inference_mode():
+            return self.runner.glimpse(torch.stack(kept), self.view, rows[0].request.size)
 
     def _conditions(self, ordered: list[Sample]) -> Conditions:
         following = sum(row.wants_control() for row in ordered)
@@ -205,6 +231,7 @@ class InflightEngine(SteppedEngine):
         self._stacked = None
         self._words.clear()
         self._controls.clear()
+        self.view = None
         self.runner.parts.free()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

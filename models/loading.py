@@ -25,6 +25,8 @@ from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
+from models.previews import View
+from models.previews_taef1 import load_view
 from models.profiles import Profile, Repository
 from models.profiles import profile as find_profile
 from models.runner import FluxRunner
@@ -43,8 +45,11 @@ class WeightFolders:
     controlnet: Path
 
 
-def load_engine(profile: str, device: str = "auto", *, cache_dir: Path, max_batch: int | None = None) -> InflightEngine:
+def load_engine(
+    profile: str, device: str = "auto", *, cache_dir: Path, max_batch: int | None = None, previews: bool = False
+) -> InflightEngine:
     """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
+    previews: be able to make some, which takes up to a second more here.
 
     On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
     WeightsMissing, OutOfMemory (the weights do not fit), CardFailed.
@@ -55,7 +60,17 @@ def load_engine(profile: str, device: str = "auto", *, cache_dir: Path, max_batc
         torch.set_num_threads(known.cpu_threads)
     components = load_components(find_weights(known, cache_dir), target, known)
     default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
-    return InflightEngine(FluxRunner(known, components), default_batch if max_batch is None else max_batch)
+    runner = FluxRunner(known, components)
+    view = _view(runner, cache_dir) if previews else None
+    return InflightEngine(runner, default_batch if max_batch is None else max_batch, view)
+
+
+def _view(runner: FluxRunner, cache_dir: Path) -> View:
+    try:
+        with faults_named(runner.device):
+            return load_view(runner, cache_dir)
+    except DoesNotFit as e:
+        raise OutOfMemory(*runner.profile.default_size) from e
 
 
 def find_weights(profile: Profile, cache_dir: Path) -> WeightFolders:

@@ -24,9 +24,10 @@ class Profile:
     """One way to draw: its weights, what it may be asked for, and what it does when not asked.
 
     sizes: (width_px, height_px), all divisible by 16. control_mode: what a union ControlNet must be told for
-    poses, None where it wants nothing. base and controlnet are None for weights that are built here. cpu_threads: how
-    many threads torch may use on a CPU, None: its own choice; small networks gain nothing from a second one and stall
-    badly when the cores are shared.
+    poses, None where it wants nothing. base and controlnet are None for weights that are built here. preview: a small
+    autoencoder of the same latents, for previews; None where there is none. cpu_threads: how many threads torch may use
+    on a CPU, None: its own choice; small networks gain nothing from a second one and stall badly when the cores are
+    shared.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Profile:
     gated: bool
     base: Repository | None
     controlnet: Repository | None
+    preview: Repository | None = None
     sizes: tuple[tuple[int, int], ...]
     default_size: tuple[int, int]
     default_steps: int
@@ -82,6 +84,7 @@ FLUX1_DEV = Profile(
     gated=True,
     base=Repository(repo="black-forest-labs/FLUX.1-dev"),
     controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0"),
+    preview=Repository(repo="madebyollin/taef1"),
     sizes=(
         (1024, 1024),
         (832, 1216),

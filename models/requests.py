@@ -105,11 +105,22 @@ Outcome = Finished | Failed | Cancelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a picture was becoming after a step. pixels: (h, w, 3) uint8, small; step_index counts from 0."""
+
+    key: str
+    step_index: int
+    steps: int
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """What one `Engine.step()` did.
 
     rows: (key, step_index, steps) of every row that was in the forward; step_index counts from 0 and is the step
-    that was just done. Empty unless stage is "step". step_no counts the engine's forwards.
+    that was just done. Empty unless stage is "step". step_no counts the engine's forwards. previews: those that
+    arrived, which may be of an earlier step.
     """
 
     outcomes: list[Outcome]
@@ -117,3 +128,4 @@ class StepReport:
     compute_s: float
     step_no: int
     stage: Stage
+    previews: tuple[Preview, ...] = ()

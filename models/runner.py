@@ -15,9 +15,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from models import layout
-from models.arrival import Decoded
+from models.arrival import Decoded, Glimpses
 from models.components import FluxComponents, Precision
 from models.devices import CopyEnd
+from models.previews import View, to_bytes
 from models.profiles import Profile
 
 
@@ -161,6 +162,13 @@ class FluxRunner:
         unpacked = layout.unpack(latents, height // 8, width // 8) / vae.scaling_factor + vae.shift_factor
         decoded = self.parts.vae.decode(unpacked.to(self.dtype), return_dict=False)[0]  # type: ignore[operator]
         return self.to_host((decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous())
+
+    def glimpse(self, latents: Tensor, view: View, size: tuple[int, int]) -> Glimpses:
+        """Turn (b, n, 64) latents into previews, and send them to the host; on a card it returns at once."""
+        width, height = size
+        pixels = to_bytes(view.colours(layout.unpack(latents, height // 8, width // 8)))
+        on_host = self._download(pixels).numpy()
+        return Glimpses(pixels=on_host, arrival=CopyEnd(self.device) if self.device.type == "cuda" else None)
 
     def to_host(self, pixels: Tensor) -> Decoded:
         """Send (b, height, width, 3) pixels to the host; on a card it returns before they are there."""

@@ -29,7 +29,10 @@ class SampleState(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sample:
-    """A request and its progress. tensors belongs to the engine that draws it and is None until encoded."""
+    """A request and its progress. tensors belongs to the engine that draws it and is None until encoded.
+
+    wants_preview: somebody asked to see what the next step makes of it.
+    """
 
     request: PictureRequest
     steps_done: int = 0
@@ -37,6 +40,7 @@ class Sample:
     pose_applied: bool = False
     tries: int = 1
     state: SampleState = SampleState.WAITING
+    wants_preview: bool = False
     tensors: Any = field(default=None, repr=False)
 
     @property

@@ -7,14 +7,14 @@ card, and is tested in milliseconds.
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from models.arrival import Decoded, flaw
+from models.arrival import Decoded, Glimpses, flaw
 from models.batching import Batching, Decision
 from models.errors import BadPicture, OutOfMemory
 from models.profiles import Profile
-from models.requests import Cancelled, Failed, Finished, Outcome, PictureRequest, Stage, StepReport
+from models.requests import Cancelled, Failed, Finished, Outcome, PictureRequest, Preview, Stage, StepReport
 from models.sample import Sample
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class DoesNotFit(Exception):
 
 
 class SteppedEngine(ABC):
-    """An Engine whose decisions are `Batching`'s and whose computing is three methods."""
+    """An Engine whose decisions are `Batching`'s and whose computing is four methods."""
 
     def __init__(self, profile: Profile, max_batch: int) -> None:
         self.profile = profile
@@ -40,6 +40,8 @@ class SteppedEngine(ABC):
         self.max_batch = max_batch
         self._forwards = 0
         self._arriving: deque[tuple[tuple[Sample, ...], Decoded]] = deque()
+        # Pictures, each with the step that its preview on the way is of.
+        self._glimpsed: deque[tuple[tuple[tuple[Sample, int], ...], Glimpses]] = deque()
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample]) -> None:
@@ -52,6 +54,13 @@ class SteppedEngine(ABC):
     @abstractmethod
     def decode(self, samples: Sequence[Sample]) -> Decoded:
         """Turn denoised samples of one size into pixels, which may arrive later. Raises DoesNotFit."""
+
+    @abstractmethod
+    def glimpse(self, rows: Sequence[Sample]) -> Glimpses | None:
+        """Show what the forward that was just done made of these rows, each of which had `wants_preview` before it.
+
+        They may arrive later; None: this engine shows none. Raises DoesNotFit: the pictures themselves are well.
+        """
 
     def step(self) -> StepReport:
         """Do the next piece of work; see Engine."""
@@ -74,7 +83,14 @@ class SteppedEngine(ABC):
             self._arriving[0][1].wait()
         self._hand_out(outcomes)
         compute_s = time.perf_counter() - started
-        return StepReport(outcomes=outcomes, rows=rows, compute_s=compute_s, step_no=self._forwards, stage=stage)
+        return StepReport(
+            outcomes=outcomes,
+            rows=rows,
+            compute_s=compute_s,
+            step_no=self._forwards,
+            stage=stage,
+            previews=tuple(self._previews()),
+        )
 
     def _encode(self, decision: Decision, outcomes: list[Outcome]) -> None:
         try:
@@ -86,12 +102,14 @@ class SteppedEngine(ABC):
         self, rows: tuple[Sample, ...], outcomes: list[Outcome], started: float
     ) -> tuple[tuple[str, int, int], ...]:
         with_control = [row.wants_control() for row in rows]
+        watched = tuple(row for row in rows if row.wants_preview)  # a wish that comes meanwhile is the next step's
         try:
             self.forward(rows)
         except DoesNotFit:
             self._shrink(rows, outcomes)
             return ()
         self._forwards += 1
+        self._glimpse(watched)
         self.batching.count_forward(rows)
         share_s = (time.perf_counter() - started) / len(rows)
         done = tuple(
@@ -99,6 +117,27 @@ class SteppedEngine(ABC):
         )
         self.batching.leave_rows(tuple(row for row in rows if row.denoised))
         return done
+
+    def _glimpse(self, rows: tuple[Sample, ...]) -> None:
+        """Begin the previews of rows that were moved and not counted yet."""
+        if not rows:
+            return
+        try:
+            glimpses = self.glimpse(rows)
+        except DoesNotFit:
+            glimpses = None  # the wish is gone, the pictures go on
+        for row in rows:
+            row.wants_preview = False
+        if glimpses is not None:
+            self._glimpsed.append((tuple((row, row.steps_done) for row in rows), glimpses))
+
+    def _previews(self) -> Iterator[Preview]:
+        """Hand out the previews that arrived, of pictures that have no outcome yet; nobody waits for the others."""
+        while self._glimpsed and self._glimpsed[0][1].are_there():
+            shown, glimpses = self._glimpsed.popleft()
+            for (sample, step_index), pixels in zip(shown, glimpses.pixels, strict=True):
+                if self.batching.holds(sample):
+                    yield Preview(key=sample.key, step_index=step_index, steps=sample.request.steps, pixels=pixels)
 
     def _shrink(self, rows: tuple[Sample, ...], outcomes: list[Outcome]) -> None:
         if self.batching.halve_rows(rows):
@@ -163,6 +202,10 @@ class SteppedEngine(ABC):
         """Give a picture up; see Engine."""
         self.batching.cancel(key)
 
+    def preview(self, key: str) -> None:
+        """Ask for one preview; see Engine."""
+        self.batching.want_preview(key)
+
     def free_rows(self) -> int:
         """How many more would be drawn at once; see Engine."""
         return self.batching.free_rows()
@@ -183,3 +226,4 @@ class SteppedEngine(ABC):
         """Forget every sample and refuse from now on; see Engine."""
         self.batching.close()
         self._arriving.clear()
+        self._glimpsed.clear()

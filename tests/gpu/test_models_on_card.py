@@ -88,6 +88,29 @@ def test_no_stage_waits_for_the_card(engine: InflightEngine, stage: str) -> None
     assert reports[-1].stage == stage
 
 
+def test_previews_do_not_wait_for_the_card_and_change_nothing(engine: InflightEngine, tmp_path: Path) -> None:
+    engine.warm_up()
+    engine.submit(request("alone"))
+    alone = pixels(drain(engine)["alone"])
+    showing = load_engine("tiny", "cuda:0", cache_dir=tmp_path, max_batch=4, previews=True)
+    showing.warm_up()
+    showing.submit(request("a"))
+    seen: list[int] = []
+    outcomes: list[Outcome] = []
+    while showing.has_work():
+        showing.preview("a")
+        torch.cuda.set_sync_debug_mode("error" if len(seen) > 1 and not outcomes else "default")
+        try:
+            report = showing.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        seen += [preview.step_index for preview in report.previews]
+        outcomes += report.outcomes
+    showing.close()
+    assert len(seen) >= 6
+    assert np.array_equal(pixels(outcomes[0]), alone)
+
+
 def test_a_picture_arrives_beside_the_steps_of_others_and_is_the_one_drawn_alone(engine: InflightEngine) -> None:
     engine.submit(request("alone", precise=True, steps=2))
     alone = pixels(drain(engine)["alone"])

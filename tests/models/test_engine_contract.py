@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from models.engine import Engine
 from models.errors import EmptyPrompt, EngineClosed, KeyInUse, SizeRefused
 from models.fake import FakeEngine
+from models.loading import load_engine
 from models.profiles import TINY
 from models.requests import Cancelled, Finished
 
@@ -22,6 +24,19 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         engine.close()
     else:
         yield request.getfixturevalue("tiny_engine")
+
+
+@pytest.fixture(params=["fake", "tiny"])
+def showing(request: pytest.FixtureRequest, models_dir: Path) -> Iterator[Engine]:
+    """An engine that makes previews."""
+    fake = request.param == "fake"
+    engine: Engine = (
+        FakeEngine(TINY, max_batch=4)
+        if fake
+        else load_engine("tiny", "cpu", cache_dir=models_dir, max_batch=4, previews=True)
+    )
+    yield engine
+    engine.close()
 
 
 def test_it_is_an_engine(engine: Engine) -> None:
@@ -163,6 +178,36 @@ def test_submits_and_cancels_from_other_threads_lose_nothing(engine: Engine, ask
     outcomes.update(drain(engine)[0])
     assert len(outcomes) == 24
     assert all(isinstance(outcome, Finished | Cancelled) for outcome in outcomes.values())
+
+
+def test_a_preview_is_made_of_the_next_step_of_who_was_asked_for_and_of_nobody_else(showing: Engine, ask: Any) -> None:
+    showing.submit(ask("a", steps=4))
+    showing.submit(ask("b", steps=4))
+    showing.preview("b")
+    previews = [showing.step().previews for _ in range(3)]
+    assert [len(each) for each in previews] == [0, 1, 0]
+    seen = previews[1][0]
+    assert (seen.key, seen.step_index, seen.steps) == ("b", 0, 4)
+    assert (seen.pixels.shape, seen.pixels.dtype) == ((16, 16, 3), np.uint8)
+    showing.preview("a")
+    assert [(each.key, each.step_index) for each in showing.step().previews] == [("a", 2)]
+
+
+def test_without_a_wish_there_are_no_previews(showing: Engine, ask: Any, drain: Any) -> None:
+    showing.submit(ask("a"))
+    showing.preview("nobody")
+    assert all(report.previews == () for report in drain(showing)[1])
+
+
+def test_a_wish_for_a_cancelled_picture_is_forgotten(showing: Engine, ask: Any, drain: Any) -> None:
+    showing.submit(ask("a"))
+    showing.submit(ask("b"))
+    showing.step()
+    showing.preview("a")
+    showing.cancel("a")
+    outcomes, reports = drain(showing)
+    assert outcomes["a"] == Cancelled(key="a")
+    assert all(report.previews == () for report in reports)
 
 
 def test_warming_up_shows_nobody_a_picture(engine: Engine) -> None:
