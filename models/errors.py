@@ -14,6 +14,8 @@ ModelsError                 models_error        root of everything this package 
 ├── DeviceMissing           device_missing      the device asked for is not there
 ├── OutOfMemory             out_of_memory       one picture alone does not fit the card
 ├── BadPicture              bad_picture         NaN or all black, also in higher precision
+├── DetectorMissing         detector_missing    no detector of poses has its weights on this machine
+├── DetectorFailed          detector_failed     a detector of poses cannot be loaded, or breaks on a photo
 └── CardFailed              card_failed         the device is broken; the process should end
 """
 
@@ -154,6 +156,26 @@ class BadPicture(ModelsError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The picture came out {reason} twice: try another seed, fewer steps or less control.")
+
+
+class DetectorMissing(ModelsError):
+    """No detector of poses has everything it needs here."""
+
+    code = "detector_missing"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Photos cannot be read here ({reason}): fetch a detector's weights and restart the worker.")
+
+
+class DetectorFailed(ModelsError):
+    """A detector of poses cannot be loaded, or broke on a photo."""
+
+    code = "detector_failed"
+
+    def __init__(self, detector: str, reason: str) -> None:
+        self.detector, self.reason = detector, reason
+        super().__init__(f"The detector {detector} failed ({reason}): try another photo, or check its files.")
 
 
 class CardFailed(ModelsError):

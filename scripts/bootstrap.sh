@@ -99,7 +99,17 @@ what was downloaded is kept. The whole log is var/log/install.log"
   fi
   if [ -n "$ticker" ]; then wait "$ticker" || true; fi
   trap - INT TERM
+  if [[ ",$extras," == *,detect,* ]]; then install_alone rtmlib; fi
   stamp_of "$extras" >"$VENV/installed-$extras"
+}
+
+# install_alone PACKAGE: without what it asks for. rtmlib asks for two builds of OpenCV that break the headless one.
+install_alone() {
+  if ! "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --root-user-action=ignore --retries 10 \
+    --no-deps -c constraints.txt "$1" >>"$LOGS/install.log" 2>&1; then
+    tail -n 12 "$LOGS/install.log" >&2
+    fail "$1 could not be installed. Check the network, then run this again; the whole log is var/log/install.log"
+  fi
 }
 
 require_redis() {

@@ -103,6 +103,15 @@ def test_what_start_installed_is_not_enough_for_the_tests(clone: Clone) -> None:
     assert len(clone.installs) == 2
 
 
+def test_rtmlib_is_installed_without_the_builds_of_opencv_that_it_asks_for(clone: Clone) -> None:
+    clone.install("gpu detect client")
+    clone.install("gpu detect client")
+
+    assert len(clone.installs) == 2
+    assert clone.installs[0].endswith("-c constraints.txt -e .[gpu,detect,client]")
+    assert clone.installs[1].endswith("--no-deps -c constraints.txt rtmlib")
+
+
 def test_a_failed_installation_says_what_to_do_and_is_tried_again(clone: Clone) -> None:
     failed = clone.install("gpu client", pip_exit=1)
     clone.install("gpu client")
