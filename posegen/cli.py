@@ -24,11 +24,15 @@ from posegen.poses.drawing import draw_pose
 from posegen.poses.library_files import read_library
 from posegen.poses.preview import draw_preview
 from posegen.reconciler import reconcile_once
+from posegen.poses.errors import PoseError
 from posegen.settings import Settings
 from posegen.storage import Links, Storage
 
+from posegen.retention import Pruned, prune_generations
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
 user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
+from posegen.sweeping import Swept, missing_files
+from posegen.sweeping import sweep as sweep_files
 credits_app = typer.Typer(no_args_is_help=True, help="Credits.")
 library_app = typer.Typer(no_args_is_help=True, help="The pose library.")
 app.add_typer(user_app, name="user")
@@ -57,7 +61,7 @@ def _told() -> Iterator[None]:
     """Print a domain error as its sentence and exit with 1."""
     try:
         yield
-    except PosegenError as error:
+    except (PosegenError, PoseError) as error:
         errors.print(f"[red]{error}[/]")
         raise typer.Exit(1) from error
 
@@ -112,6 +116,55 @@ def recover() -> None:
 @user_app.command("add")
 def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
     """Create a user with no credits."""
+@app.command()
+def sweep(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; only say what would be deleted.")] = False,
+) -> None:
+    """Forget generations older than KEEP_GENERATIONS, delete day-old files that no row names, report missing files.
+
+    Exits with 1 when a row names a file that is missing.
+    """
+    settings = _settings()
+    storage = Storage(settings.storage_dir)
+    pruned, swept = Pruned(), Swept()
+    with _told(), _database() as database:
+        if settings.kept_for is not None:
+            for _ in prune_generations(database, storage, pruned, keep=settings.kept_for, dry_run=dry_run):
+                pass
+        for _ in sweep_files(database, storage, swept, dry_run=dry_run):
+            pass
+        missing = list(missing_files(database, storage))
+    would = "would be " if dry_run else ""
+    console.print(f"{pruned.generations} generations {would}forgotten.")
+    console.print(f"{swept.deleted} of {swept.files} files {would}deleted ({swept.deleted_bytes} bytes).")
+    for key in missing:
+        errors.print(f"[red]missing[/] {key}", soft_wrap=True)
+    if missing:
+        errors.print(f"[red]{len(missing)} files that rows name are missing; restore them from a backup.[/]")
+        raise typer.Exit(1)
+
+
+@app.command()
+def reconcile(
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")] = False,
+) -> None:
+    """Prove that balances, entries, orders, pictures and quotas agree; safe while orders go on.
+
+    Exits with 1 when anything disagrees, and names it with its figures.
+    """
+    with _told(), _database() as database:
+        books = read_books(database)
+    if as_json:
+        typer.echo(json.dumps({"agree": books.agree, **asdict(books)}))
+    else:
+        for disagreement in books.disagreements:
+            errors.print(str(disagreement), style="red", soft_wrap=True, markup=False)
+        read = ", ".join(f"{number} {name}" for name, number in books.rows.items())
+        console.print(f"The books {'agree' if books.agree else 'do not agree'}: {read}.", soft_wrap=True)
+    if not books.agree:
+        raise typer.Exit(1)
+
+
     with _told():
         hashed = accounts.hash_password(password)
     with _writing() as session:

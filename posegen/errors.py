@@ -2,7 +2,6 @@
 
     PosegenError
     ├── BadInput                 the caller sent something that cannot be accepted; nothing was changed
-    │   ├── PoseError            (posegen.poses) key-points or pose files that cannot be read
     │   ├── NotAvailableYet      asked for something that this version does not do
     │   ├── WordingRefused       a prompt with wording the house does not draw
     │   ├── TooLarge             an upload with more bytes or pixels than are read here
@@ -18,7 +17,12 @@
         ├── DatabaseAway
         ├── BellAway             Redis does not answer; the order itself is safe in SQL
         ├── StorageAway
-        └── NoProfileKnown       no worker ever reported and PROFILE is not set
+        ├── NoProfileKnown       no worker ever reported and PROFILE is not set
+        ├── RedisServerMissing   (posegen.private_redis) there is no redis-server on this machine
+        └── RedisNotStarted      (posegen.private_redis) the private Redis ended or did not answer
+
+Key-points, pose files and maps have a tree of their own under PoseError (posegen.poses.errors), which knows nothing of
+the service; whoever hands a pose in gets a BadInput made from it.
 
 Every class has a stable `code`; facts are attributes; `str(error)` is one sentence a person can act on.
 """
@@ -207,3 +211,16 @@ class NoProfileKnown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("No worker has reported yet; start one (python -m gpu_worker) or set PROFILE.")
+
+
+class NoDetector(Unavailable):
+    """No live worker can find poses in photos; `reasons` tells why of each worker, `to_do` what an operator types."""
+
+    code = "no_detector"
+
+    def __init__(self, reasons: Sequence[str], *, to_do: str) -> None:
+        super().__init__(
+            "Photos cannot be turned into poses here at the moment; use words, key-points or the library instead."
+        )
+        self.reasons = tuple(reasons)
+        self.to_do = to_do

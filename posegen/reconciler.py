@@ -18,6 +18,7 @@ from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
 from posegen.recovery import prune, return_lapsed
 from posegen.workforce import live_workers
+from posegen.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -67,9 +68,20 @@ class Rings:
 class Healer:
     """Runs rounds for a process that lives on. Not thread-safe: one thread calls `heal`, every `every_s` seconds."""
 
-    def __init__(self, announcer: Announcer, *, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    With an `upkeep`, each round is followed by a slice of the day's chores.
+    """
+
+    def __init__(
+        self,
+        announcer: Announcer,
+        *,
+        every_s: float,
+        upkeep: Upkeep | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._announcer = announcer
         self._rings = Rings(clock)
+        self._upkeep = upkeep
         self._longest_pause = timedelta(seconds=every_s) + MOST_SLEEP
         self._witness_since: datetime | None = None
         self._last_round = datetime.now(UTC)
@@ -96,6 +108,8 @@ class Healer:
             if done.requeued or done.failed or done.rung:
                 log.info("reconciler.healed", requeued=done.requeued, failed=done.failed, rung=done.rung)
         self._last_round = datetime.now(UTC)
+            if self._upkeep is not None:
+                self._upkeep.go_on()
 
 
 def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, rings: Rings | None = None) -> Round:

@@ -4,6 +4,7 @@ Names are the studios' own, upper-case in the environment or in `.env`; each one
 """
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -14,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.profiles import PROFILES
 from posegen.private_redis import remembered_url
 
+_LEAST_KEPT = "7d"  # the statistics speak of the last week
+_DATABASES = ("sqlite", "postgresql+psycopg", "postgresql", "postgres")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -52,6 +55,7 @@ class Settings(BaseSettings):
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
     auth_auto_provision: bool = Field(False, description="Create the users of tokens that a studio's backend signed")
     login_rate: str = Field("5/15minute", description="Logins per address and e-mail")
+    keep_generations: str = Field("forever", description="How long finished generations are kept: forever, or 90d")
     register_rate: str = Field("3/hour", description="Registrations per address")
     generate_rate: str = Field("5/minute", description="Orders per user")
     generate_pictures_rate: str = Field("600/minute", description="Pictures per user, over all orders")
@@ -72,6 +76,20 @@ class Settings(BaseSettings):
 
     @field_validator("profile")
     @classmethod
+    @field_validator("database_url")
+    @classmethod
+    def _is_known_database(cls, value: str) -> str:
+        if value and value.partition("://")[0] not in _DATABASES:  # not the value itself in the message: it is a secret
+            raise ValueError("write sqlite:////folder/file.db or postgresql+psycopg://user:password@host/database")
+        return value
+
+    @field_validator("keep_generations")
+    @classmethod
+    def _is_long_enough(cls, value: str) -> str:
+        if value != "forever" and seconds_of(value) < seconds_of(_LEAST_KEPT):
+            raise ValueError(f"generations are kept at least {_LEAST_KEPT}; write a longer time, or forever")
+        return value
+
     def _is_known(cls, value: str) -> str:
         if value and value not in PROFILES:
             raise ValueError(f"there is no profile {value!r}; choose one of {', '.join(PROFILES)}")
@@ -94,6 +112,12 @@ class Settings(BaseSettings):
 
     @property
     def sql_url(self) -> str:
+    @property
+    def kept_for(self) -> timedelta | None:
+        """How long finished generations are kept; None: for ever."""
+        forever = self.keep_generations == "forever"
+        return None if forever else timedelta(seconds=seconds_of(self.keep_generations))
+
         """The database to use: DATABASE_URL, or the embedded SQLite file."""
         return self.database_url or f"sqlite:///{(self.var_dir / 'posegen.db').absolute()}"
 

@@ -44,13 +44,19 @@ class Statistics:
 
 def statistics_of(session: Session, user_id: str, *, now: datetime) -> Statistics:
     """Return the user's numbers."""
-    generations, recent, pictures = session.execute(
+    # Of all projects, deleted ones too: they count for ever, while old generations may be forgotten.
+    generations, pictures, projects = session.execute(
         select(
-            func.count(),
-            func.count(case((Generation.created_at >= now - RECENT, 1))),
-            func.coalesce(func.sum(Generation.poses_completed), 0),
-        ).where(Generation.user_id == user_id)
+            func.coalesce(func.sum(Project.total_generations), 0),
+            func.coalesce(func.sum(Project.total_poses_generated), 0),
+            func.count(case((Project.status != DELETED, 1))),
+        ).where(Project.user_id == user_id)
     ).one()
+    recent = session.execute(
+        select(func.count())
+        .select_from(Generation)
+        .where(Generation.user_id == user_id, Generation.created_at >= now - RECENT)
+    ).scalar_one()
     spent, lately = session.execute(
         select(
             func.coalesce(func.sum(-LedgerEntry.amount_credits), 0),
@@ -59,13 +65,10 @@ def statistics_of(session: Session, user_id: str, *, now: datetime) -> Statistic
             ),
         ).where(LedgerEntry.user_id == user_id, LedgerEntry.type.in_((EntryType.USAGE, EntryType.REFUND)))
     ).one()
-    projects = session.execute(
-        select(func.count()).select_from(Project).where(Project.user_id == user_id, Project.status != DELETED)
-    ).scalar_one()
     return Statistics(
         pictures=int(pictures),
         projects=projects,
-        generations=generations,
+        generations=int(generations),
         recent_generations=recent,
         credits_spent=int(spent),
         credits_spent_last_30_days=int(lately),

@@ -6,7 +6,9 @@ the API. Expiry is rounded up to the hour, so that one picture keeps one link (a
 
 import os
 import re
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import time
 
@@ -20,7 +22,19 @@ from posegen.tables import StoredObject
 
 FILES_PATH = "/api/apps/pose-generator/files"
 _ROUND_S = 3600
+_PAGE = 500
+_UNFINISHED = re.compile(r".+#\d+")
+"""What obstore calls a file that is being written to the disk; a process killed then leaves it behind."""
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFile:
+    """A file as the store lists it; the time is the store's own."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class Storage:
@@ -29,7 +43,7 @@ class Storage:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.absolute()
-        self._store = LocalStore(str(self._folder))
+        self._store = LocalStore(str(self._folder), automatic_cleanup=True)  # a last file's folder goes with it
 
     def put(self, key: str, content: bytes) -> None:
         """Write a file. Raises StorageAway, ValueError for a key that is no plain path."""
@@ -64,14 +78,47 @@ class Storage:
 
     def holds(self, key: str) -> bool:
         """Tell whether there is such a file. Raises StorageAway."""
+        return self.listed(key) is not None
+
+    def listed(self, key: str) -> ListedFile | None:
+        """Return what the store knows of a file now; None when there is none. Raises StorageAway."""
         _check_key(key)
         try:
-            self._store.head(key)
+            found = self._store.head(key)
         except FileNotFoundError:
-            return False
+            return None
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
-        return True
+        return ListedFile(key=key, size_bytes=found["size"], modified_at=found["last_modified"])
+
+    def pages(self) -> Iterator[list[ListedFile]]:
+        """Yield everything that is stored, page by page and in no order. Raises StorageAway.
+
+        Files that come or go meanwhile may be listed or not.
+        """
+        try:
+            for page in self._store.list(chunk_size=_PAGE):
+                yield [
+                    ListedFile(key=found["path"], size_bytes=found["size"], modified_at=found["last_modified"])
+                    for found in page
+                ]
+        except (BaseError, OSError) as error:
+            raise StorageAway("its list of files") from error
+
+    def delete_unfinished(self, *, before: datetime) -> int:
+        """Delete what a killed process left half written before that time; return how many. Raises StorageAway."""
+        deleted = 0
+        try:
+            for folder, _folders, names in os.walk(self._folder):
+                for path in (Path(folder, name) for name in names if _UNFINISHED.fullmatch(name)):
+                    if path.stat().st_mtime < before.timestamp():
+                        path.unlink(missing_ok=True)
+                        deleted += 1
+        except FileNotFoundError:
+            return deleted  # the writer has just finished it; the rest waits for the next time
+        except OSError as error:
+            raise StorageAway("its list of files") from error
+        return deleted
 
     def delete(self, key: str) -> None:
         """Delete a file; one that is gone already is no error. Raises StorageAway."""

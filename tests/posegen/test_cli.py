@@ -16,6 +16,7 @@ from posegen import accounts, cli
 from posegen.bell import Bell
 from posegen.database import Database
 from posegen.poses.library_files import read_library
+from posegen.storage import Storage
 from posegen.tables import LedgerEntry, User
 
 PASSWORD = "correct horse battery"
@@ -206,13 +207,80 @@ def test_a_missing_secret_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPat
     assert ".env" in told.output
 
 
-def test_a_database_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://posegen@127.0.0.1:1/posegen")
+NO_DATABASE = ("postgresql://posegen@127.0.0.1:1/posegen", "sqlite:////proc/nowhere/posegen.db")
 
-    told = posegen("user", "make-admin", "ann@example.com")
+
+@pytest.mark.parametrize("url", NO_DATABASE)
+@pytest.mark.parametrize(
+    "argv", [("user", "make-admin", "ann@example.com"), ("migrate",), ("migrate", "--check"), ("recover",), ("sweep",)]
+)
+def test_a_database_that_is_away_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, url: str, argv: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    told = posegen(*argv)
 
     assert told.exit_code == 1
-    assert "database does not answer" in told.output
+    assert told.output == "The database does not answer; nothing was charged. Please try again in a moment.\n"
+
+
+@pytest.mark.parametrize("url", ["mysql://root:secret@host/db", "nonsense", "oracle+cx://secret@host"])
+def test_a_database_that_is_not_known_is_refused_without_showing_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    told = posegen("migrate")
+
+    assert told.exit_code == 2
+    assert "DATABASE_URL" in told.output
+    assert "secret" not in told.output
+
+
+def test_a_map_that_cannot_be_drawn_is_told(tmp_path: Path) -> None:
+    told = posegen("library", "render", "arms-crossed", "--out", str(tmp_path / "map.png"), "--width", "-1")
+
+    assert told.exit_code == 1
+    assert "Traceback" not in told.output
+
+
+@pytest.mark.usefixtures("_served")
+def test_sweeping_deletes_old_files_without_a_row_and_names_rows_without_a_file(
+    sqlite_house: House, tmp_path: Path
+) -> None:
+    store = Storage(tmp_path / "var" / "storage")
+    old = tmp_path / "var" / "storage" / "generations" / "g1" / "old.png"
+    store.put("generations/g1/old.png", b"12345")
+    os.utime(old, (0, 0))
+
+    would = posegen("sweep", "--dry-run")
+    assert (would.exit_code, old.exists()) == (0, True)
+    assert "1 of 1 files would be deleted (5 bytes)" in would.output
+
+    done = posegen("sweep")
+    assert (done.exit_code, old.exists()) == (0, False)
+
+    sqlite_house.customer()
+    sqlite_house.order("ann", 1)
+    sqlite_house.deliver(sqlite_house.claim(1)[0])
+    lost = posegen("sweep")
+    assert lost.exit_code == 1
+    assert "2 files that rows name are missing" in lost.output
+
+
+@pytest.mark.usefixtures("_served")
+def test_sweeping_forgets_what_the_setting_no_longer_keeps(
+    monkeypatch: pytest.MonkeyPatch, sqlite_house: House
+) -> None:
+    monkeypatch.setenv("KEEP_GENERATIONS", "30d")
+    long_ago = NOW.replace(year=2020)
+    sqlite_house.customer()
+    sqlite_house.order("ann", 1, now=long_ago)
+    sqlite_house.fail(sqlite_house.claim(1, now=long_ago)[0], now=long_ago)
+
+    assert "1 generations forgotten" in posegen("sweep").output
+    assert sqlite_house.items() == []
 
 
 @pytest.mark.usefixtures("_served")
