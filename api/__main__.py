@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from api.app import create_app
 from api.sockets import MOST_PACKET_BYTES
 from models.errors import UnknownProfile
+from posegen import crash_points
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
 
@@ -36,6 +37,7 @@ def main() -> int:
         print(f"PROFILE: {error}", file=sys.stderr)
         return os.EX_CONFIG
     set_up_logging(settings.log_format, process="api")
+    crash_points.arm(crash_points.wish_of(settings.crash_at))
     host, port = wishes.host or settings.host, wishes.port or settings.port
     log.info("api.starting", host=host, port=port)
     server = uvicorn.Server(server_config(app, host, port))

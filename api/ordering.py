@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from api.access import Caller
 from api.rates import Standing
 from api.service import Service
+from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.orders import Order, PlacedOrder, place_order
 from posegen.quotes import Quote, quote_order
@@ -29,7 +30,7 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
     Redis away is no error: the order is kept, and rung for when Redis returns.
     """
     standings = service.rates.count_order(caller.id, pictures=order.total_pictures)
-    with service.announcer.writing() as session:
+    with service.announcer.writing(Act.COMMIT_ORDER) as session:
         now = database_now(session)
         profile_name = service_profile(session, service.settings.profile)
         placed = place_order(

@@ -19,6 +19,7 @@ from gpu_worker.pictures import encode_picture
 from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome
 from posegen.announcing import Announcer
+from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.errors import DatabaseAway, PosegenError, StorageAway
 from posegen.estimates import outlook_of_generation
@@ -118,7 +119,7 @@ class Finisher:
             self._fail(claim, type(error).__name__.lower(), BROKEN_MESSAGE)
             return
         for attempt in self._tries(DatabaseAway, DATABASE_S):
-            with attempt, self._announcer.writing() as session:
+            with attempt, self._announcer.writing(Act.COMMIT_RETURN) as session:
                 give_back(session, claim.item_id, claim.attempt, now=database_now(session))
         self._announcer.ring(claim.generation_id, times=1)
 
@@ -165,7 +166,7 @@ class Finisher:
     def _deliver_row(self, claim: Claim, picture: DrawnPicture) -> bool:
         with self._announcer.database.reading() as session:  # a long line is read before anything is locked
             outlook = outlook_of_generation(session, claim.generation_id, now=database_now(session))
-        with self._announcer.writing() as session:
+        with self._announcer.writing(Act.COMMIT_DELIVERY) as session:
             return deliver_picture(session, claim, picture, outlook=outlook, now=database_now(session))
 
     def _is_delivered(self, key: str) -> bool:
@@ -202,6 +203,6 @@ class Finisher:
     def _fail(self, claim: Claim, code: str, message: str) -> None:
         won = False
         for attempt in self._tries(DatabaseAway, DATABASE_S):
-            with attempt, self._announcer.writing() as session:
+            with attempt, self._announcer.writing(Act.COMMIT_FAILURE) as session:
                 won = fail_picture(session, claim, code=code, message=message, now=database_now(session))
         log.warning("picture.failed" if won else "picture.claim_lost", item_id=claim.item_id, code=code)

@@ -15,6 +15,7 @@ from gpu_worker.pictures import request_for
 from models.engine import Engine
 from models.errors import RequestRefused
 from posegen.announcing import Announcer
+from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.errors import DatabaseAway
 from posegen.finishing import mark_started
@@ -82,7 +83,7 @@ class Hands:
         undrawn = sorted(self._desk.held(Stage.ENGINE), key=lambda held: held.claim.item_id)
         for held in undrawn:
             self._engine.cancel(held.key)
-        with self._announcer.writing() as session:
+        with self._announcer.writing(Act.COMMIT_RETURN) as session:
             now = database_now(session)
             returned = sum(give_back(session, held.claim.item_id, held.claim.attempt, now=now) for held in undrawn)
         for held in undrawn:
@@ -132,7 +133,7 @@ class Hands:
         return len(self._desk.held(Stage.FINISH)) > UNFINISHED_PER_ROW * self._engine.max_batch
 
     def _claim(self, room: Room) -> list[Claim]:
-        with self._announcer.writing() as session:
+        with self._announcer.writing(Act.COMMIT_CLAIM) as session:
             return claim_items(session, self._claimant, room, now=database_now(session))
 
     def _is_work_queued(self) -> bool:
@@ -151,5 +152,5 @@ class Hands:
 
     def _tell_started(self, claims: list[Claim]) -> None:
         for generation_id in dict.fromkeys(claim.generation_id for claim in claims):
-            with self._announcer.writing() as session:
+            with self._announcer.writing(Act.COMMIT_STARTED) as session:
                 mark_started(session, generation_id, now=database_now(session))

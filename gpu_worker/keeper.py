@@ -12,6 +12,7 @@ import structlog
 from gpu_worker.desk import Desk
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.hands import Hands
+from posegen.crash_points import Act
 from posegen.database import Database, database_now
 from posegen.errors import DatabaseAway
 from posegen.leases import renew_leases, still_held
@@ -56,7 +57,7 @@ class Keeper(threading.Thread):
 
     def report_now(self) -> None:
         """Write the worker's row. Raises DatabaseAway."""
-        with self._database.writing() as session:
+        with self._database.writing(Act.COMMIT_REPORT) as session:
             report(session, self._state(), now=database_now(session))
         self._reported = monotonic()
 
@@ -72,7 +73,7 @@ class Keeper(threading.Thread):
             return
         pairs = [(one.claim.item_id, one.claim.attempt) for one in held]
         if monotonic() - self._renewed >= self._lease_s / 4:
-            with self._database.writing() as session:
+            with self._database.writing(Act.COMMIT_RENEWAL) as session:
                 kept = renew_leases(session, pairs, lease_s=self._lease_s, now=database_now(session))
             self._renewed = monotonic()
         else:

@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from posegen.bell import DRAW, QUEUE, connect
+from posegen.crash_points import Act, around
 from posegen.identifiers import new_id
 
 log = structlog.get_logger()
@@ -53,7 +54,8 @@ class _Worker(SimpleWorker):
     def execute_job(self, job: Job, queue: Any) -> None:
         self.is_in_job = True
         try:
-            super().execute_job(job, queue)
+            with around(Act.REDIS_JOB):
+                super().execute_job(job, queue)
         finally:
             self.is_in_job = False
 

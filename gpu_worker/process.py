@@ -19,7 +19,7 @@ from gpu_worker.hands import Hands
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
 from gpu_worker.meter import Meter
-from posegen import migrating
+from posegen import crash_points, migrating
 from posegen.announcing import Announcer
 from posegen.bell import Bell
 from posegen.database import Database
@@ -76,6 +76,7 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Work until the end. Raises CannotStart or EngineBroke; afterwards nothing is held that could be returned."""
+        crash_points.arm(crash_points.wish_of(self.settings.crash_at))
         self._install_signals()
         self._enter()
         self.keeper.start()

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from posegen.bell import Bell
+from posegen.crash_points import Act
 from posegen.database import Database
 from posegen.errors import BellAway
 from posegen.events import recorded_events
@@ -27,9 +28,9 @@ class Announcer:
         self.links = links
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, act: Act = Act.COMMIT_REQUEST) -> Iterator[Session]:
         """Yield a writing session; after its commit publish the events it recorded. Raises DatabaseAway."""
-        with self.database.writing() as session:
+        with self.database.writing(act) as session:
             yield session
         for event in recorded_events(session):
             try:

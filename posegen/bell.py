@@ -22,6 +22,7 @@ from rq import Queue
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, ScheduledJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from posegen.crash_points import Act, around
 from posegen.errors import BellAway
 from posegen.identifiers import new_id
 
@@ -60,7 +61,7 @@ class Bell:
 
     def ring(self, generation_id: str, *, times: int = 1) -> None:
         """Wake up to `times` workers. The id says what rang; a worker takes the best work whatever it was."""
-        with self._rest.respected():
+        with self._rest.respected(Act.REDIS_RING):
             for _ in range(times):
                 self.queue.enqueue_call(
                     DRAW,
@@ -78,7 +79,7 @@ class Bell:
 
     def publish(self, user_id: str, message: Mapping[str, Any]) -> None:
         """Send an event to whoever listens for the user."""
-        with self._rest.respected():
+        with self._rest.respected(Act.REDIS_PUBLISH):
             self.redis.publish(f"{CHANNEL_PREFIX}{user_id}", json.dumps(message))
 
     def counts(self) -> QueueCounts:
@@ -94,13 +95,13 @@ class Bell:
 
     def ping(self) -> None:
         """Return when Redis answers, and let everybody use it again from then on."""
-        with self._rest.trying():
+        with self._rest.trying(Act.REDIS_PING):
             self.redis.ping()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Run a block that uses our connections (`redis`) in its own way, and rests like everybody. Raises BellAway."""
-        with self._rest.respected():
+        with self._rest.respected(Act.REDIS_RATES):
             yield
 
     def close(self) -> None:
@@ -117,21 +118,22 @@ class _Rest:
         self._until_s: float | None = None
 
     @contextmanager
-    def respected(self) -> Iterator[None]:
+    def respected(self, act: Act = Act.REDIS_READ) -> Iterator[None]:
         """Run a block that uses Redis, unless it rests: then raise BellAway at once."""
         with self._lock:
             if self._until_s is not None:
                 if self._clock() < self._until_s:
                     raise BellAway
                 self._until_s = self._clock() + REST_S  # we try; the others rest on
-        with self.trying():
+        with self.trying(act):
             yield
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
+    def trying(self, act: Act) -> Iterator[None]:
         """Run a block that uses Redis, rest or not, and note how it went. Raises BellAway."""
         try:
-            yield
+            with around(act):
+                yield
         except RedisError as error:
             with self._lock:
                 self._until_s = self._clock() + REST_S

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from posegen.bell import ANSWER_S, CHANNEL_PREFIX
+from posegen.crash_points import Act, around
 from posegen.errors import BellAway
 
 _LOOK_EVERY_S = 5.0
@@ -41,7 +42,8 @@ class Channel:
         )
         try:
             async with redis.pubsub() as subscription:
-                await subscription.psubscribe(f"{CHANNEL_PREFIX}*")
+                with around(Act.REDIS_SUBSCRIBE):
+                    await subscription.psubscribe(f"{CHANNEL_PREFIX}*")
                 while True:
                     message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_LOOK_EVERY_S)
                     nudge = _nudge_of(message)

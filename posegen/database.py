@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from posegen.crash_points import Act, Moment, reached
 from posegen.errors import BadInput, DatabaseAway
 
 SQLITE_BUSY_S = 15.0
@@ -51,14 +52,17 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, act: Act = Act.COMMIT_REQUEST) -> Iterator[Session]:
         """Yield a session in one transaction: committed at the end, rolled back if the block raises.
 
         Raises DatabaseAway when SQL cannot be reached; then nothing of the block was kept, save for a connection that
         broke inside COMMIT itself, whose outcome only SQL knows (every write of ours is therefore safe to repeat).
         """
-        with _away_told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
-            yield session
+        with _away_told(), Session(self._writer, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+                reached(Moment.BEFORE, act)
+            reached(Moment.AFTER, act)
 
     @contextmanager
     def without_limits(self) -> Iterator[Connection]:

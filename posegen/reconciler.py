@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from posegen.announcing import Announcer
+from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
@@ -120,14 +121,14 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     """
     requeued = failed = 0
     while True:
-        with announcer.writing() as session:
+        with announcer.writing(Act.COMMIT_HEALING) as session:
             now = database_now(session)
             recovered = return_lapsed(session, witness_since=witness_since, now=now)
         requeued += recovered.requeued
         failed += recovered.failed
         if not recovered.failed:
             break
-    with announcer.writing() as session:
+    with announcer.writing(Act.COMMIT_UPKEEP) as session:
         prune(session, now=now)
     with announcer.database.reading() as session:
         profiles = Counter(worker.profile for worker in live_workers(session, now=now))

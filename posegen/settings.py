@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.profiles import PROFILES
+from posegen import crash_points
 from posegen.private_redis import remembered_url
 
 _LEAST_KEPT = "7d"  # the statistics speak of the last week
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     generate_pictures_rate: str = Field("600/minute", description="Pictures per user, over all orders")
     profile_rate: str = Field("10/hour", description="Profile changes per user")
     upload_rate: str = Field("10/minute", description="Uploaded photos per user")
+    crash_at: str = Field("", description="For tests of crashes: where this process kills itself")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="json, console, or auto by terminal")
 
     @field_validator("cors_origin", mode="before")
@@ -93,6 +95,12 @@ class Settings(BaseSettings):
     def _is_known(cls, value: str) -> str:
         if value and value not in PROFILES:
             raise ValueError(f"there is no profile {value!r}; choose one of {', '.join(PROFILES)}")
+        return value
+
+    @field_validator("crash_at")
+    @classmethod
+    def _is_a_crash_point(cls, value: str) -> str:
+        crash_points.wish_of(value)
         return value
 
     @field_validator("public_base_url")

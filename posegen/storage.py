@@ -17,6 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 from sqlalchemy.orm import Session
 
+from posegen.crash_points import Act, around
 from posegen.errors import NotFound, StorageAway
 from posegen.tables import StoredObject
 
@@ -49,8 +50,10 @@ class Storage:
         """Write a file. Raises StorageAway, ValueError for a key that is no plain path."""
         _check_key(key)
         try:
-            self._store.put(key, content)
-            self._flush_path(key)
+            with around(Act.FILE_PUT):
+                self._store.put(key, content)
+            with around(Act.FILE_FLUSH):
+                self._flush_path(key)
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
 
@@ -124,7 +127,8 @@ class Storage:
         """Delete a file; one that is gone already is no error. Raises StorageAway."""
         _check_key(key)
         try:
-            self._store.delete(key)
+            with around(Act.FILE_DELETE):
+                self._store.delete(key)
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:

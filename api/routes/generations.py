@@ -13,6 +13,7 @@ from api.routes.paging import PageLimit, PageNumber, page_of
 from api.service import Parts
 from api.wire.generations import GenerationAndProgress, GenerationsTold, PicturesTold, ResultsTold
 from api.wire.orders import GenerateBody, OrderTold, QuoteTold
+from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.finishing import cancel_generation
 from posegen.generations import list_generations, owned_generation, page_of_pictures, pictures_of, progress_of
@@ -95,7 +96,7 @@ def pictures(
 @router.post("/generations/{generation_id}/cancel")
 def cancel(generation_id: str, caller: CurrentUser, service: Parts) -> GenerationAndProgress:
     """Stop what has not been delivered yet, and refund exactly that."""
-    with service.announcer.writing() as session:
+    with service.announcer.writing(Act.COMMIT_CANCEL) as session:
         now = database_now(session)
         row = cancel_generation(session, generation_id, caller.id, now=now)
         progress = progress_of(session, row, now=now)
