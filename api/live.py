@@ -72,13 +72,11 @@ class Follower:
 
     async def _begin(self) -> None:
         newest, replayable = await self._read(self._live.place, self.user_id, self._last_event_id)
-        greeting = {"message": "Connected to live updates.", "userId": self.user_id}
+        missed = self._last_event_id is not None and not replayable
+        self.cursor = self._last_event_id if self._last_event_id is not None and replayable else newest
+        greeting = {"message": "Connected to live updates.", "userId": self.user_id, "eventId": self.cursor}
         await self._outlet.emit("connected", greeting)
-        if self._last_event_id is not None and replayable:
-            self.cursor = self._last_event_id
-            return
-        self.cursor = newest
-        if self._last_event_id is not None:
+        if missed:
             await self._resync()
 
     async def _tell_news(self) -> None:

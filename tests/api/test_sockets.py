@@ -63,6 +63,18 @@ def test_a_client_is_welcomed_by_name(sqlite_served: Served) -> None:
     assert isinstance(welcome["message"], str)
 
 
+def test_the_welcome_tells_where_a_new_client_begins(sqlite_served: Served, sqlite_house: House) -> None:
+    events = len(sqlite_house.events("ann"))
+    sqlite_house.order("ann", 1)
+    sqlite_house.deliver(sqlite_house.claim(1)[0])
+
+    with listening(sqlite_served.url, {"token": sqlite_served.token("ann")}) as new:
+        assert new.wait_for("connected")["eventId"] == events + 4
+    with listening(sqlite_served.url, {"token": sqlite_served.token("ann"), "lastEventId": events + 1}) as back:
+        assert back.wait_for("connected")["eventId"] == events + 1
+        assert [update["eventId"] for update in back.wait_for_updates(3)] == [events + 2, events + 3, events + 4]
+
+
 @pytest.mark.parametrize("path", ["socket.io", "pose-generator-ws"])
 def test_both_paths_lead_to_the_same_server(served: Served, house: House, worker: Worker, path: str) -> None:
     with listening(served.url, {"token": served.token("ann")}, path=path) as ann:
