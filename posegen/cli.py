@@ -1,7 +1,9 @@
 """The `posegen` command: what an operator does by hand. Each command is one domain call in one transaction."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,23 +18,24 @@ from sqlalchemy.orm import Session
 from posegen import accounts, ledger, migrating, quota
 from posegen.announcing import Announcer
 from posegen.bell import Bell
+from posegen.books import read_books
 from posegen.database import Database, database_now
 from posegen.errors import PosegenError
 from posegen.library import LibraryQuery, list_poses, seed_library
 from posegen.paging import MOST_ROWS, Page
 from posegen.poses.drawing import draw_pose
+from posegen.poses.errors import PoseError
 from posegen.poses.library_files import read_library
 from posegen.poses.preview import draw_preview
 from posegen.reconciler import reconcile_once
-from posegen.poses.errors import PoseError
+from posegen.retention import Pruned, prune_generations
 from posegen.settings import Settings
 from posegen.storage import Links, Storage
-
-from posegen.retention import Pruned, prune_generations
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
-user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
 from posegen.sweeping import Swept, missing_files
 from posegen.sweeping import sweep as sweep_files
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
+user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
 credits_app = typer.Typer(no_args_is_help=True, help="Credits.")
 library_app = typer.Typer(no_args_is_help=True, help="The pose library.")
 app.add_typer(user_app, name="user")
@@ -113,9 +116,6 @@ def recover() -> None:
     console.print(f"{done.requeued} pictures returned to the queue, {done.failed} given up, {done.rung} rings.")
 
 
-@user_app.command("add")
-def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
-    """Create a user with no credits."""
 @app.command()
 def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; only say what would be deleted.")] = False,
@@ -165,6 +165,9 @@ def reconcile(
         raise typer.Exit(1)
 
 
+@user_app.command("add")
+def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
+    """Create a user with no credits."""
     with _told():
         hashed = accounts.hash_password(password)
     with _writing() as session:

@@ -18,8 +18,8 @@ from posegen.database import database_now
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
 from posegen.recovery import prune, return_lapsed
-from posegen.workforce import live_workers
 from posegen.upkeep import Upkeep
+from posegen.workforce import live_workers
 
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class Rings:
 
 
 class Healer:
-    """Runs rounds for a process that lives on. Not thread-safe: one thread calls `heal`, every `every_s` seconds."""
+    """Runs rounds for a process that lives on. Not thread-safe: one thread calls `heal`, every `every_s` seconds.
 
     With an `upkeep`, each round is followed by a slice of the day's chores.
     """
@@ -81,8 +81,8 @@ class Healer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._announcer = announcer
-        self._rings = Rings(clock)
         self._upkeep = upkeep
+        self._rings = Rings(clock)
         self._longest_pause = timedelta(seconds=every_s) + MOST_SLEEP
         self._witness_since: datetime | None = None
         self._last_round = datetime.now(UTC)
@@ -108,9 +108,9 @@ class Healer:
             self._away = False
             if done.requeued or done.failed or done.rung:
                 log.info("reconciler.healed", requeued=done.requeued, failed=done.failed, rung=done.rung)
-        self._last_round = datetime.now(UTC)
             if self._upkeep is not None:
                 self._upkeep.go_on()
+        self._last_round = datetime.now(UTC)
 
 
 def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, rings: Rings | None = None) -> Round:
@@ -133,7 +133,7 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     with announcer.database.reading() as session:
         profiles = Counter(worker.profile for worker in live_workers(session, now=now))
         waiting = queued_generations(session, profiles=profiles, limit=MOST_RINGS)
-    rung = 0
+        rung = 0
     if rings is None or rings.are_due(waiting):
         rung = _ring(announcer, waiting, profiles.total())
     if rings is not None and rung:

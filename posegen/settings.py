@@ -54,9 +54,9 @@ class Settings(BaseSettings):
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
+    keep_generations: str = Field("forever", description="How long finished generations are kept: forever, or 90d")
     auth_auto_provision: bool = Field(False, description="Create the users of tokens that a studio's backend signed")
     login_rate: str = Field("5/15minute", description="Logins per address and e-mail")
-    keep_generations: str = Field("forever", description="How long finished generations are kept: forever, or 90d")
     register_rate: str = Field("3/hour", description="Registrations per address")
     generate_rate: str = Field("5/minute", description="Orders per user")
     generate_pictures_rate: str = Field("600/minute", description="Pictures per user, over all orders")
@@ -76,8 +76,6 @@ class Settings(BaseSettings):
         seconds_of(value)
         return value
 
-    @field_validator("profile")
-    @classmethod
     @field_validator("database_url")
     @classmethod
     def _is_known_database(cls, value: str) -> str:
@@ -92,6 +90,8 @@ class Settings(BaseSettings):
             raise ValueError(f"generations are kept at least {_LEAST_KEPT}; write a longer time, or forever")
         return value
 
+    @field_validator("profile")
+    @classmethod
     def _is_known(cls, value: str) -> str:
         if value and value not in PROFILES:
             raise ValueError(f"there is no profile {value!r}; choose one of {', '.join(PROFILES)}")
@@ -119,13 +119,13 @@ class Settings(BaseSettings):
         return seconds_of(self.url_expires_in)
 
     @property
-    def sql_url(self) -> str:
-    @property
     def kept_for(self) -> timedelta | None:
         """How long finished generations are kept; None: for ever."""
         forever = self.keep_generations == "forever"
         return None if forever else timedelta(seconds=seconds_of(self.keep_generations))
 
+    @property
+    def sql_url(self) -> str:
         """The database to use: DATABASE_URL, or the embedded SQLite file."""
         return self.database_url or f"sqlite:///{(self.var_dir / 'posegen.db').absolute()}"
 
