@@ -1,5 +1,6 @@
 """The posegen command, as an operator types it: real processes and the same command in this one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.house import NOW, House
 from typer.testing import CliRunner, Result
 
@@ -326,3 +327,21 @@ def test_the_command_runs_as_a_module(tmp_path: Path) -> None:
     added = run("user", "add", "ann@example.com")
     assert added.returncode == 0, added.stderr
     assert "has 40 credits" in run("credits", "grant", "ann@example.com", "40").stdout
+
+
+@pytest.mark.usefixtures("_served")
+def test_reconcile_tells_that_the_books_agree_or_exits_with_1_and_names_what_does_not(sqlite_house: House) -> None:
+    sqlite_house.customer("ann", credits=100)
+    sqlite_house.order("ann", 1)
+
+    honest, honest_json = posegen("reconcile"), posegen("reconcile", "--json")
+    with sqlite_house.database.writing() as session:
+        session.execute(update(User).values(credit_balance=71))
+    broken, broken_json = posegen("reconcile"), posegen("reconcile", "--json")
+
+    assert (honest.exit_code, honest_json.exit_code, broken.exit_code, broken_json.exit_code) == (0, 0, 1, 1)
+    assert honest.output == "The books agree: 1 users, 2 entries, 1 generations, 1 items, 0 pictures.\n"
+    assert (json.loads(honest_json.output)["agree"], json.loads(honest_json.output)["disagreements"]) == (True, [])
+    assert "a balance is the sum of its entries: user ann: balance 71, entries 70" in broken.output
+    (named,) = json.loads(broken_json.output)["disagreements"]
+    assert (named["kind"], named["id"], named["figures"]) == ("user", "ann", {"balance": 71, "entries": 70})
