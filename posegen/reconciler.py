@@ -133,7 +133,7 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     with announcer.database.reading() as session:
         profiles = Counter(worker.profile for worker in live_workers(session, now=now))
         waiting = queued_generations(session, profiles=profiles, limit=MOST_RINGS)
-        rung = 0
+    rung = 0
     if rings is None or rings.are_due(waiting):
         rung = _ring(announcer, waiting, profiles.total())
     if rings is not None and rung:
