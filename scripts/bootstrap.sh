@@ -122,3 +122,9 @@ require_postgres() {
   if command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then return; fi
   install_system_packages "The tests need a PostgreSQL server (they start one of their own)" postgresql
 }
+
+require_node() {
+  local is_new_enough='process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)'
+  if command -v npm >/dev/null 2>&1 && node -e "$is_new_enough" 2>/dev/null; then return; fi
+  install_system_packages "The tests need Node 18 or newer with npm (they run the frontend of docs/frontend.md)" nodejs npm
+}

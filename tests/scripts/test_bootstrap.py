@@ -194,3 +194,44 @@ def test_others_are_told_the_one_command_that_installs_venv(clone: Clone, bare_s
     assert answer.returncode == 1
     assert "sudo apt-get update && sudo apt-get install -y python3.11-venv" in answer.stderr
     assert clone.installs == []
+
+
+def put_node(programs: Path, *, version: str | None = None) -> None:
+    """This machine's node and npm, or a node that believes to be of another version."""
+    real = shutil.which("node")
+    assert real, "there is no node on this machine; ./scripts/test installs it"
+    pretending = f"-r {programs / 'version.js'}" if version else ""
+    (programs / "version.js").write_text(f"Object.defineProperty(process.versions, 'node', {{value: '{version}'}})")
+    for name, text in {"node": f'exec {real} {pretending} "$@"', "npm": ""}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+
+
+def test_root_gets_the_missing_node_installed(clone: Clone, bare_system: Path) -> None:
+    pretend_user(bare_system, 0)
+
+    clone.bash("source scripts/bootstrap.sh; require_node", {"PATH": str(bare_system), "NOTES": str(clone.notes)})
+
+    assert clone.installs[-1].endswith("install -y --no-install-recommends nodejs npm")
+
+
+def test_a_node_that_is_too_old_is_told(clone: Clone, bare_system: Path) -> None:
+    pretend_user(bare_system, 1000)
+    put_node(bare_system, version="16.20.2")
+
+    answer = clone.bash("source scripts/bootstrap.sh; require_node", {"PATH": str(bare_system)})
+
+    assert answer.returncode == 1
+    assert "The tests need Node 18 or newer with npm" in answer.stderr
+    assert "sudo apt-get update && sudo apt-get install -y nodejs npm" in answer.stderr
+
+
+def test_a_fitting_node_is_left_as_it_is(clone: Clone, bare_system: Path) -> None:
+    put_node(bare_system)
+
+    answer = clone.bash(
+        "source scripts/bootstrap.sh; require_node", {"PATH": str(bare_system), "NOTES": str(clone.notes)}
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert clone.installs == []
