@@ -14,7 +14,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from posegen.child_processes import last_lines, start_child
@@ -63,6 +63,7 @@ class PostgresServer:
 
     @property
     def running(self) -> bool:
+        """Tell whether it runs."""
         return self._child is not None and self._child.poll() is None
 
     def start(self, *, timeout_s: float = 30.0) -> None:
