@@ -2,8 +2,13 @@
 
 RQ's plain worker forks for every job, which a process with a CUDA context must not do. A Redis outage ends RQ's loop;
 the listener begins it again, with growing pauses, because the work it would wake for is safe in SQL.
+
+Whoever can write to Redis can wake this process and nothing else: messages are JSON, name one function with one short
+id, their callbacks are ignored, and RQ's own commands (stop, kill) are not listened to.
 """
 
+import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +29,13 @@ log = structlog.get_logger()
 
 WORKER_TTL_S = 30
 """How long RQ believes in a silent listener; its dequeue waits WORKER_TTL_S - 15 seconds at a time."""
+HEARD_S = 15
+"""How long RQ's row of this worker outlives it. SimpleWorker says nothing while a job runs: a thread of ours does."""
+HEARTBEAT_EVERY_S = 5.0
+JOB_S = 180
+"""So long RQ believes in a job whose worker fell silent; `draw` itself ends within a minute or so."""
 MOST_PAUSE_S = 5.0
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class DrawJob(Job):
@@ -34,12 +45,19 @@ class DrawJob(Job):
 
     @property
     def func(self) -> Callable[..., Any]:
-        """Return the one function there is. Raises PermissionError for a message that names another."""
-        if self.func_name != DRAW or self.kwargs or len(self.args) != 1 or not isinstance(self.args[0], str):
-            raise PermissionError(f"the queue asked for {self.func_name!r}; only {DRAW} with one id is run here")
+        """Return the one function there is. Raises PermissionError for a message that asks for anything else."""
+        if self.func_name != DRAW or self.instance is not None or self.kwargs or not _is_one_id(self.args):
+            raise PermissionError(f"the queue asked for {str(self.func_name)[:80]!r}; only {DRAW} with one id is run")
         return DrawJob.draw
 
     success_callback = failure_callback = stopped_callback = None
+
+
+def _is_one_id(arguments: object) -> bool:
+    """Tell whether these are the arguments of a ring. A long one would be rung on and on by `draw`."""
+    if not isinstance(arguments, list) or len(arguments) != 1:
+        return False
+    return isinstance(arguments[0], str) and _ID.fullmatch(arguments[0]) is not None
 
 
 class _Worker(SimpleWorker):
@@ -50,6 +68,29 @@ class _Worker(SimpleWorker):
 
     def _install_signal_handlers(self) -> None:
         """Leave the signals to the process."""
+
+    def subscribe(self) -> None:
+        """Hear no commands over Redis: they could end this process or its job."""
+
+    def unsubscribe(self) -> None:
+        """There is nothing to unsubscribe."""
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return JOB_S
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        super().heartbeat(HEARD_S, pipeline=pipeline)
+
+    def register_birth(self) -> None:
+        super().register_birth()
+        self.heartbeat()
+
+    def say_alive(self) -> None:
+        """Prolong this worker's row, or write it again when Redis has lost it."""
+        if self.connection.exists(self.key):
+            self.heartbeat()
+        else:
+            self.register_birth()
 
     def execute_job(self, job: Job, queue: Any) -> None:
         self.is_in_job = True
@@ -102,8 +143,9 @@ class Listener:
 
     def _hear(self) -> None:
         connection = connect(self._url, answer_s=WORKER_TTL_S)
+        heart: _Heart | None = None
         try:
-            self._worker = _Worker(
+            worker = self._worker = _Worker(
                 [QUEUE],
                 name=f"{self._name}-{new_id()[-8:]}",
                 connection=connection,
@@ -112,7 +154,31 @@ class Listener:
                 worker_ttl=WORKER_TTL_S,
                 log_job_description=False,
             )
-            self._worker.work(logging_level="WARNING")
+            heart = _Heart(worker)
+            heart.start()
+            worker.work(logging_level="WARNING")
         finally:
             self._worker = None
+            if heart is not None:
+                heart.end()
             connection.close()
+
+
+class _Heart(threading.Thread):
+    """Says every few seconds that a worker is alive, while it waits for a ring and while it draws."""
+
+    def __init__(self, worker: _Worker) -> None:
+        super().__init__(name="heart", daemon=True)
+        self._worker = worker
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(HEARTBEAT_EVERY_S):
+            try:
+                self._worker.say_alive()
+            except RedisError:
+                log.debug("heart.bell_away")  # the listener itself tells it
+
+    def end(self) -> None:
+        """Say nothing more; the row lives on for a moment."""
+        self._ended.set()
