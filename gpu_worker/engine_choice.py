@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FAKE = "fake"
-"""`--device fake:0.05` steps in 0.05 s and draws noise; for load and chaos tests, never chosen by itself."""
+"""`--device fake:0.05` steps in 0.05 s and draws noise; for load and chaos tests, never chosen by itself.
+
+With `fake:0.05:troubled` a prompt makes the trouble it names (`trouble-nan`; see models.fake.FakeTrouble).
+"""
+TROUBLED = "troubled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,11 @@ def memory_bytes(device: str) -> int | None:
 
 
 def _fake(options: "Options", settings: Settings) -> LoadedEngine:
-    step_s = float(options.device.partition(":")[2] or 0.0)
+    _, step_s, more = (*options.device.split(":", 2), "", "")[:3]
     drawn = profile(options.profile or settings.profile or TINY.name)
     log.warning("engine.fake", message="This worker draws noise instead of pictures; it is for tests.")
-    engine = FakeEngine(drawn, options.max_batch or drawn.cpu_max_batch, step_s)
+    rows = options.max_batch or drawn.cpu_max_batch
+    engine = FakeEngine(drawn, rows, float(step_s or 0.0), prompts_trouble=more == TROUBLED)
     return LoadedEngine(engine=engine, device=options.device, device_name="no model: noise for tests")
 
 

@@ -82,7 +82,7 @@ class _Worker(SimpleWorker):
         super().heartbeat(HEARD_S, pipeline=pipeline)
 
     def register_birth(self) -> None:
-        super().register_birth()
+        super().register_birth()  # type: ignore[no-untyped-call]
         self.heartbeat()
 
     def say_alive(self) -> None:

@@ -5,6 +5,9 @@ cancellations, memory and bad pictures is what the real one does. Its pictures d
 """
 
 import hashlib
+import os
+import re
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -19,9 +22,11 @@ from models.requests import PictureRequest
 from models.sample import Sample
 from models.stepping import DoesNotFit, SteppedEngine
 
+_ASKED = re.compile(r"trouble-(\w+)")
+
 
 class FakeTrouble(StrEnum):
-    """What can be made to happen when a key is in a forward."""
+    """What can be made to happen when a picture is in a forward."""
 
     OOM = "oom"  # every forward with this key runs out of memory, alone too
     CROWDED = "crowded"  # a forward with this key fits only when it is alone
@@ -29,11 +34,13 @@ class FakeTrouble(StrEnum):
     NAN_ONCE = "nan_once"  # the picture is NaN unless precise
     BLACK = "black"  # the picture is black on every try
     CRASH = "crash"  # step() raises CardFailed
+    VANISH = "vanish"  # the process is gone at once, as after a fault in native code
 
 
 class FakeEngine(SteppedEngine):
     """An Engine that only pretends. Settable at any time: step_s, encode_s, decode_s and trouble.
 
+    trouble: by key. With prompts_trouble a prompt asks for it too: `trouble-nan` somewhere in it.
     forwards: the keys of every forward so far, for tests to look at.
     """
 
@@ -46,6 +53,7 @@ class FakeEngine(SteppedEngine):
         encode_s: float = 0.0,
         decode_s: float = 0.0,
         trouble: Mapping[str, FakeTrouble | str] | None = None,
+        prompts_trouble: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(profile, max_batch)
@@ -54,6 +62,7 @@ class FakeEngine(SteppedEngine):
         self.decode_s = decode_s
         self.trouble = {key: FakeTrouble(kind) for key, kind in (trouble or {}).items()}
         self.forwards: list[tuple[str, ...]] = []
+        self._prompts_trouble = prompts_trouble
         self._sleep = sleep
 
     def encode(self, samples: Sequence[Sample]) -> None:
@@ -64,7 +73,9 @@ class FakeEngine(SteppedEngine):
 
     def forward(self, rows: Sequence[Sample]) -> None:
         """Take step_s, or make the trouble that was asked for."""
-        kinds = {self.trouble[row.key] for row in rows if row.key in self.trouble}
+        kinds = {self._trouble_of(row) for row in rows}
+        if FakeTrouble.VANISH in kinds:
+            os.kill(os.getpid(), signal.SIGKILL)
         if FakeTrouble.CRASH in kinds:
             raise CardFailed("fake", "asked to crash")
         if FakeTrouble.OOM in kinds or (FakeTrouble.CROWDED in kinds and len(rows) > 1):
@@ -91,8 +102,12 @@ class FakeEngine(SteppedEngine):
         if duration_s > 0:
             self._sleep(duration_s)
 
+    def _trouble_of(self, sample: Sample) -> FakeTrouble | None:
+        asked = _ASKED.search(sample.request.prompt) if self._prompts_trouble else None
+        return FakeTrouble(asked[1]) if asked else self.trouble.get(sample.key)
+
     def _picture(self, sample: Sample) -> NDArray[np.float32]:
-        kind = self.trouble.get(sample.key)
+        kind = self._trouble_of(sample)
         request = sample.request
         pixels = draw_by_hash(request)
         if kind is FakeTrouble.NAN or (kind is FakeTrouble.NAN_ONCE and not request.precise):

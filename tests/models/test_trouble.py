@@ -1,5 +1,9 @@
 """When memory, numbers or the device fail: nobody else's picture is lost, and each failure has its own error."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,3 +101,30 @@ def test_the_fake_takes_the_time_it_is_told(ask: Any, drain: Any) -> None:
     engine.submit(ask("a", steps=2))
     drain(engine)
     assert slept == [0.25, 0.5, 0.5, 0.125]
+
+
+def test_prompts_make_trouble_only_where_that_was_asked_for(ask: Any, drain: Any) -> None:
+    troubled, calm = (FakeEngine(TINY, 4, prompts_trouble=asked) for asked in (True, False))
+
+    told = []
+    for engine in (troubled, calm):
+        engine.submit(ask("a", prompt="a woman, trouble-black, in the rain"))
+        told.append(type(drain(engine)["a"]).__name__)
+
+    assert told == ["Failed", "Finished"]
+
+
+def test_a_picture_can_take_its_process_with_it(tmp_path: Path) -> None:
+    script = """
+from models.fake import FakeEngine
+from models.profiles import TINY
+from models.requests import PictureRequest
+engine = FakeEngine(TINY, prompts_trouble=True)
+engine.submit(PictureRequest(key="a", prompt="trouble-vanish", control=None, width=256, height=256, seed=1, steps=4,
+                             guidance=1.0, control_scale=0.0, control_end=0.0))
+while engine.has_work():
+    engine.step()
+"""
+    gone = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+
+    assert gone.returncode == -signal.SIGKILL
