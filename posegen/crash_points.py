@@ -28,11 +28,11 @@ class Act(StrEnum):
     COMMIT_REQUEST = "commit.request"  # a customer's request other than the next two
     COMMIT_ORDER = "commit.order"  # the charge, the generation and its work, in one
     COMMIT_CANCEL = "commit.cancel"  # the pictures that stop, and their refunds
-    COMMIT_CLAIM = "commit.claim"  # a worker takes pictures
+    COMMIT_CLAIM = "commit.claim"  # a worker takes pictures, or a photo to look at
     COMMIT_STARTED = "commit.started"  # the first picture of a generation is being drawn
-    COMMIT_DELIVERY = "commit.delivery"  # a picture is the customer's
+    COMMIT_DELIVERY = "commit.delivery"  # a picture is the customer's, or a photo's key-points are
     COMMIT_FAILURE = "commit.failure"  # a picture failed and is refunded
-    COMMIT_RETURN = "commit.return"  # a worker gives undrawn pictures back
+    COMMIT_RETURN = "commit.return"  # a worker gives back what it has not done
     COMMIT_RENEWAL = "commit.renewal"  # leases are prolonged
     COMMIT_REPORT = "commit.report"  # a worker's heartbeat
     COMMIT_HEALING = "commit.healing"  # lapsed pictures are queued again, or given up

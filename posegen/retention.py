@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_
 from sqlalchemy.orm import Session
 
+from posegen.crash_points import Act
 from posegen.database import Database, database_now
 from posegen.statuses import FINAL_GENERATION_STATUSES, OPEN_ITEM_STATUSES
 from posegen.storage import Storage
@@ -51,7 +52,7 @@ def prune_generations(
             if dry_run:
                 pruned.generations += 1
                 continue
-            with database.writing() as session:
+            with database.writing(Act.COMMIT_UPKEEP) as session:
                 keys = forget_generation(session, generation_id, before=before)
             if keys is not None:
                 pruned.generations += 1

@@ -10,6 +10,7 @@ from time import monotonic
 
 import structlog
 
+from posegen.crash_points import Act
 from posegen.database import Database, database_now
 from posegen.errors import DatabaseAway, StorageAway
 from posegen.retention import Pruned, prune_generations
@@ -73,7 +74,7 @@ class Upkeep:
         with self._database.reading() as session:
             if is_taken(session, now=database_now(session)):
                 return False  # nearly always: no write, so no lock on SQLite
-        with self._database.writing() as session:
+        with self._database.writing(Act.COMMIT_UPKEEP) as session:
             return take_turn(session, now=database_now(session))
 
     def _chores(self) -> Iterator[None]:

@@ -132,6 +132,8 @@ class Customer(threading.Thread):
             self.order()
         elif choice < 0.75:
             self._cancel()
+        elif choice < 0.82:
+            self.rest.call("PUT", f"{APP}/projects/{self._project}", body={"projectName": f"Chaos {len(self.sent)}"})
         else:
             self._look()
 
