@@ -44,8 +44,6 @@ TAGS: Final[Mapping[str, str]] = {
 }
 """The tags in reading order."""
 DESCRIPTION: Final = """\
-Pictures of an avatar in chosen poses.
-
 - **Login**: `POST /api/auth/login`, then `Authorization: Bearer <token>`. Only login, registration, health and signed
   links to pictures need none.
 - **Spelling**: camelCase JSON, times in ISO 8601 UTC, null where nothing is known. Unknown fields of a body
