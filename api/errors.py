@@ -90,6 +90,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.BellAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.StorageAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.NoProfileKnown: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.NoDetector: HTTPStatus.SERVICE_UNAVAILABLE,
     RedisServerMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     RedisNotStarted: HTTPStatus.SERVICE_UNAVAILABLE,
     poses.PoseError: HTTPStatus.BAD_REQUEST,
@@ -164,6 +165,8 @@ def _facts(error: Exception) -> dict[str, Any]:
         return {"retryAfter": error.retry_after_s}
     if isinstance(error, domain.Unavailable):
         return {"retryAfter": TRY_AGAIN_S}
+    if isinstance(error, domain.NoDetector):
+        return {"retryAfter": TRY_AGAIN_S, "reasons": list(error.reasons), "operatorHint": error.to_do}
     return {}
 
 

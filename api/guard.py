@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import UNEXPECTED, problem
-from api.routes import AVATAR_CREATOR
+from api.routes import AVATAR_CREATOR, POSE_GENERATOR
 from posegen.identifiers import new_id
 from posegen.uploads import MOST_BYTES
 
@@ -22,7 +22,7 @@ MOST_BODY_BYTES = 1024 * 1024
 """A JSON body of an order with 50 inline poses of several people is well below this."""
 MOST_UPLOAD_BYTES = MOST_BYTES + 64 * 1024
 """A photo with the form around it."""
-UPLOAD_PATHS = (AVATAR_CREATOR,)
+UPLOAD_PATHS = (AVATAR_CREATOR, f"{POSE_GENERATOR}/poses/detect")
 
 
 class Guard:

@@ -1,6 +1,6 @@
 """Taking an uploaded photo at the door: the rate, the check, the store, and only then the row that names it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -10,9 +10,15 @@ from api.access import Caller
 from api.service import Service
 from posegen.avatars import StoredPhoto, store_photo
 from posegen.errors import PosegenError, StorageAway, Unavailable
-from posegen.uploads import MOST_BYTES, check_photo
+from posegen.uploads import MOST_BYTES, Photo, check_photo
 
 log = structlog.get_logger()
+
+
+def checked_photo(service: Service, caller: Caller, upload: UploadFile) -> Photo:
+    """Count an upload and check its photo. Raises what check_photo raises, and TooManyRequests."""
+    service.rates.count_upload(caller.id)
+    return check_photo(upload.file.read(MOST_BYTES + 1), file_name=upload.filename)
 
 
 @contextmanager
@@ -21,15 +27,20 @@ def stored_photo(service: Service, caller: Caller, upload: UploadFile) -> Iterat
 
     Raises what check_photo raises, StorageAway and TooManyRequests.
     """
-    service.rates.count_upload(caller.id)
-    photo = check_photo(upload.file.read(MOST_BYTES + 1), file_name=upload.filename)
-    stored = store_photo(service.storage, caller.id, photo)
-    try:
+    stored = store_photo(service.storage, caller.id, checked_photo(service, caller, upload))
+    with discarded_if_refused(service, (stored.image_key, stored.thumbnail_key)):
         yield stored
+
+
+@contextmanager
+def discarded_if_refused(service: Service, keys: Sequence[str]) -> Iterator[None]:
+    """Run a block that names stored files in SQL; delete them when it refuses."""
+    try:
+        yield
     except Unavailable:
         raise  # whether SQL kept the row is not known, so its files stay
     except PosegenError:
-        discard(service, (stored.image_key, stored.thumbnail_key))
+        discard(service, keys)
         raise
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 
+from posegen.detections import DetectionClaim
 from posegen.leases import Claim
 
 
@@ -31,6 +32,14 @@ class Held:
     deadline: float = field(default=float("inf"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldDetection:
+    """The one photo that is being looked at, and whether that takes longer than it may."""
+
+    claim: DetectionClaim
+    is_overdue: bool
+
+
 def key_of(claim: Claim) -> str:
     """Return the engine's name for a claim: the same picture drawn again has another."""
     return f"{claim.item_id}:{claim.attempt}"
@@ -43,6 +52,7 @@ class Desk:
         self.changed = threading.Condition()
         self.changes = 0
         self._held: dict[str, Held] = {}
+        self._detection: tuple[DetectionClaim, float] | None = None
         self._clock = clock
 
     def take(self, claim: Claim) -> str:
@@ -79,6 +89,28 @@ class Desk:
         """Return what is inside its deadline; pictures in the engine only while the engine is well."""
         now = self._clock()
         return [held for held in self.held() if (engine_is_well if held.stage is Stage.ENGINE else now < held.deadline)]
+
+    def take_detection(self, claim: DetectionClaim, *, within_s: float) -> None:
+        """Put a photo beside the pictures. There is one at a time."""
+        with self.changed:
+            self._detection = (claim, self._clock() + within_s)
+
+    def detection(self) -> HeldDetection | None:
+        """Return the photo that is being looked at. Its lease is renewed until it is overdue."""
+        with self.changed:
+            if self._detection is None:
+                return None
+            claim, deadline = self._detection
+            return HeldDetection(claim=claim, is_overdue=self._clock() >= deadline)
+
+    def drop_detection(self, claim: DetectionClaim) -> bool:
+        """Take that photo off the desk; False when it was off already."""
+        with self.changed:
+            if self._detection is None or self._detection[0] != claim:
+                return False
+            self._detection = None
+            self._tell()
+            return True
 
     def is_overdue(self, key: str) -> bool:
         """Tell whether a picture's finishing is past its deadline, or it is not held any more."""

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 import structlog
 
 from gpu_worker.desk import Desk, Held, Stage
+from gpu_worker.detecting import LOOK_EVERY_S, Detecting
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.finisher import Finisher
 from gpu_worker.pictures import request_for
@@ -36,7 +37,13 @@ class Hands:
     """One process's claimer. `draw` runs in one thread at a time; `begin_drain` may come from a signal handler."""
 
     def __init__(
-        self, announcer: Announcer, claimant: Claimant, desk: Desk, engine_thread: EngineThread, finisher: Finisher
+        self,
+        announcer: Announcer,
+        claimant: Claimant,
+        desk: Desk,
+        engine_thread: EngineThread,
+        finisher: Finisher,
+        detecting: Detecting | None = None,
     ) -> None:
         self._announcer = announcer
         self._claimant = claimant
@@ -44,6 +51,7 @@ class Hands:
         self._thread = engine_thread
         self._engine: Engine = engine_thread.engine
         self._finisher = finisher
+        self._detecting = detecting
         self._is_draining = False
 
     def begin_drain(self) -> None:
@@ -52,11 +60,15 @@ class Hands:
         Called from a signal handler: it may interrupt any line of the claiming thread, so it takes no lock.
         """
         self._is_draining = True
+        if self._detecting is not None:
+            self._detecting.begin_drain()
 
     def draw(self, rung_by: str) -> None:
         """Keep the engine fed until nothing is claimable or a minute has passed; then ring again if work is left."""
         until = monotonic() + DRAW_S
+        self._wake_detecting()
         while monotonic() < until and not self._is_ending():
+            self._wake_detecting(at_most_every_s=LOOK_EVERY_S)
             try:
                 if not self._feed(until):
                     return
@@ -68,9 +80,10 @@ class Hands:
 
     def draw_everything(self) -> None:
         """Draw until nothing is queued and nothing is held (`--burst`)."""
+        self._wake_detecting()
         while not self._is_ending():
             try:
-                if not self._feed(monotonic() + DRAW_S) and not self._desk.held():
+                if not self._feed(monotonic() + DRAW_S) and not self._desk.held() and not self._is_detecting():
                     return
             except DatabaseAway:
                 log.warning("claim.database_away")
@@ -90,7 +103,12 @@ class Hands:
             self._desk.drop(held.key)
         if undrawn:
             self._announcer.ring(undrawn[0].claim.generation_id, times=1)
-        return returned
+        return returned + (self._detecting.give_back() if self._detecting is not None else 0)
+
+    def end_overdue_detection(self) -> None:
+        """Give up a detector that hangs. Raises DatabaseAway."""
+        if self._detecting is not None:
+            self._detecting.end_overdue()
 
     def forget(self, lost: list[Held]) -> None:
         """Drop claims that SQL says are no longer ours: their rows leave the engine at its next step."""
@@ -98,6 +116,13 @@ class Hands:
             self._engine.cancel(held.key)
             self._desk.drop(held.key)
         self._thread.wake()
+
+    def _wake_detecting(self, *, at_most_every_s: float = 0.0) -> None:
+        if self._detecting is not None:
+            self._detecting.wake(at_most_every_s=at_most_every_s)
+
+    def _is_detecting(self) -> bool:
+        return self._detecting is not None and self._detecting.is_busy()
 
     def _is_ending(self) -> bool:
         return self._is_draining or self._thread.failed.is_set()

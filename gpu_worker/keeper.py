@@ -68,10 +68,14 @@ class Keeper(threading.Thread):
             self.report_now()
 
     def _keep_claims(self, desk: Desk, engine_thread: EngineThread, hands: Hands) -> None:
+        hands.end_overdue_detection()
         held = desk.renewable(engine_is_well=engine_thread.is_well())
-        if not held:
-            return
+        detection = desk.detection()
         pairs = [(one.claim.item_id, one.claim.attempt) for one in held]
+        if detection is not None:
+            pairs.append((detection.claim.item_id, detection.claim.attempt))
+        if not pairs:
+            return
         if monotonic() - self._renewed >= self._lease_s / 4:
             with self._database.writing(Act.COMMIT_RENEWAL) as session:
                 kept = renew_leases(session, pairs, lease_s=self._lease_s, now=database_now(session))
@@ -84,3 +88,5 @@ class Keeper(threading.Thread):
         if lost:
             log.info("claims.lost", items=[one.claim.item_id for one in lost])
             hands.forget(lost)
+        if detection is not None and detection.claim.item_id not in kept and desk.drop_detection(detection.claim):
+            log.info("claims.lost", items=[detection.claim.item_id])

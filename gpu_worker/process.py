@@ -6,10 +6,12 @@ import socket
 import threading
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import structlog
 
 from gpu_worker.desk import Desk, Stage
+from gpu_worker.detecting import Detecting
 from gpu_worker.engine_choice import LoadedEngine, memory_bytes, open_engine
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.errors import CannotStart, EngineBroke
@@ -71,6 +73,7 @@ class WorkerProcess:
         self.hands: Hands | None = None
         self.engine_thread: EngineThread | None = None
         self.listener: Listener | None = None
+        self.detecting: Detecting | None = None
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
         self._stop_asked = threading.Event()
 
@@ -99,12 +102,16 @@ class WorkerProcess:
 
     def _assemble(self, loaded: LoadedEngine) -> tuple[EngineThread, Finisher, Hands]:
         profile = loaded.engine.profile
-        finisher = Finisher(
-            self.announcer, Storage(self.settings.storage_dir), self.desk, worker=self.name, profile=profile
-        )
+        storage = Storage(self.settings.storage_dir)
+        finisher = Finisher(self.announcer, storage, self.desk, worker=self.name, profile=profile)
         thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take)
         claimant = Claimant(worker=self.name, profile=profile.name, lease_s=self.settings.lease_s)
-        self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher)
+        device = loaded.device if loaded.device.startswith("cuda") else "cpu"
+        detecting = self.detecting = Detecting(
+            self.announcer, storage, self.desk, claimant, self.settings.detectors_dir, device=device
+        )
+        detecting.start()
+        self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher, detecting)
         return thread, finisher, self.hands
 
     def _work(self, hands: Hands) -> None:
@@ -171,7 +178,7 @@ class WorkerProcess:
         self._say_draining()
         hands.begin_drain()
         until = monotonic() + DRAIN_S
-        while thread.is_alive() and self.desk.held(Stage.ENGINE) and monotonic() < until:
+        while ((thread.is_alive() and self.desk.held(Stage.ENGINE)) or self.desk.detection()) and monotonic() < until:
             self.desk.wait(0.25, seen=self.desk.changes)
         thread.stop()
         if thread.is_alive():
@@ -190,8 +197,11 @@ class WorkerProcess:
         except DatabaseAway:
             log.warning("drain.database_away")
         log.info("worker.left", returned=returned)
+        detector_ended = self.detecting is None or self.detecting.end(within_s=1.0)
         self.announcer.bell.close()
         self.announcer.database.close()
+        if not detector_ended:  # it is in a library's own code, which crashes when Python ends around it
+            os._exit(0 if thread.failure is None else EngineBroke.exit_code)
 
     def _say_draining(self) -> None:
         """Report the leave, unless the engine broke: then silence says that this worker died over its pictures."""
@@ -209,10 +219,17 @@ class WorkerProcess:
             profile=loaded.engine.profile.name if loaded else self.options.profile or self.settings.profile,
             status=self.status,
             max_batch=loaded.engine.max_batch if loaded else 1,
-            capabilities={"kinds": ["pose"]},
+            capabilities=self._capabilities(),
             rows_active=len(self.desk.held(Stage.ENGINE)),
             steps_per_s=self.meter.steps_per_s(),
             pictures_per_s=self.meter.pictures_per_s(),
             busy_share=round(self.meter.take_busy_share(), 3),
             memory_bytes=memory_bytes(loaded.device) if loaded else None,
         )
+
+    def _capabilities(self) -> dict[str, Any]:
+        """Say what this worker does, and of detecting also with what, or why not; nothing of it while starting."""
+        if self.detecting is None:
+            return {"kinds": ["pose"]}
+        kinds = ["pose", "detect"] if self.detecting.is_able else ["pose"]
+        return {"kinds": kinds, "detect": self.detecting.capability()}

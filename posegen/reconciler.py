@@ -15,6 +15,7 @@ import structlog
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
+from posegen.detections import can_detect, waiting_detection
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
 from posegen.recovery import prune, return_lapsed
@@ -131,8 +132,11 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     with announcer.writing(Act.COMMIT_UPKEEP) as session:
         prune(session, now=now)
     with announcer.database.reading() as session:
-        profiles = Counter(worker.profile for worker in live_workers(session, now=now))
+        workers = live_workers(session, now=now)
+        profiles = Counter(worker.profile for worker in workers)
         waiting = queued_generations(session, profiles=profiles, limit=MOST_RINGS)
+        photo = waiting_detection(session) if any(can_detect(worker) for worker in workers) else None
+        waiting += [photo] if photo is not None else []
     rung = 0
     if rings is None or rings.are_due(waiting):
         rung = _ring(announcer, waiting, profiles.total())

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from posegen.detections import GIVEN_UP, give_up_locked, prune_detections
 from posegen.events import prune_events
 from posegen.finishing import fail_locked
 from posegen.idempotency import prune_keys
@@ -59,6 +60,11 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
         item.crashes += int(crash)
         item.alone_crashes += int(crash and item.drawn_alone)
         item.lease_until = None
+        if generation is None and item.alone_crashes >= CRASHES_ALONE:
+            give_up_locked(item, code="crashed_worker", message=GIVEN_UP, now=now)
+            failed += 1
+            session.flush()
+            continue
         if generation is not None and item.alone_crashes >= CRASHES_ALONE:
             item.status = ItemStatus.FAILED
             item.finished_at = now
@@ -73,9 +79,10 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
 
 
 def prune(session: Session, *, now: datetime) -> None:
-    """Delete events, Idempotency-Keys and worker rows that nobody can need any more."""
+    """Delete events, Idempotency-Keys, detections and worker rows that nobody can need any more."""
     prune_events(session, now=now)
     prune_keys(session, now=now)
+    prune_detections(session, now=now)
     prune_workers(session, now=now)
 
 

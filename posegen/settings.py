@@ -51,6 +51,8 @@ class Settings(BaseSettings):
         ("http://localhost:5173",), description="Comma list of allowed origins; https://*.example.com is understood"
     )
     profile: str = Field("", description="Model profile orders are made for; empty: what the workers report")
+    detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
+    previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
@@ -139,6 +141,11 @@ class Settings(BaseSettings):
             return private
         password = quote(self.redis_password.get_secret_value(), safe="")
         return f"redis://{':' + password + '@' if password else ''}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+    @property
+    def detectors_dir(self) -> Path:
+        """Where weights of pose detectors are looked for: DETECTOR_DIR, or the folder under VAR_DIR."""
+        return self.detector_dir or self.var_dir / "detectors"
 
     @property
     def private_redis_dir(self) -> Path:

@@ -34,6 +34,15 @@ class ItemKind(StrEnum):
     DETECT = "detect"  # find the key-points in a photo; belongs to no generation and costs nothing
 
 
+class DetectionStatus(StrEnum):
+    """A detection's state as its customer sees it; told from its item's."""
+
+    QUEUED = "queued"  # the photo is stored and waits for a worker
+    PROCESSING = "processing"  # a worker looks at it; a crash leaves it here, healed by leases
+    COMPLETED = "completed"  # the key-points are there; the photo is deleted
+    FAILED = "failed"  # there are none, and the message says why; the photo is deleted
+
+
 class EntryType(StrEnum):
     """Why a balance changed."""
 

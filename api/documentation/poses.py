@@ -1,10 +1,14 @@
 """Key-points in and out. OpenPose numbers joints by the person's own right and left."""
 
+from pathlib import Path
 from typing import Any, Final
 
 from api.documentation.operation import Operation, Operations
-from api.documentation.story import POSE, POSE_TOLD
+from api.documentation.story import NOBODY, POSE, POSE_TOLD
+from api.errors import TooManyRequests
 from api.routes import POSE_GENERATOR
+from posegen.detections import no_detector
+from posegen.errors import NotFound, TooLarge, UnsupportedMedia
 from posegen.poses.errors import MapSizeRefused, PoseRefused
 
 _ROOT = f"{POSE_GENERATOR}/poses"
@@ -24,6 +28,8 @@ _PERSON_TOLD: dict[str, Any] = {
 _CANVAS = {"canvas_width": 512, "canvas_height": 512}
 _ASKED: dict[str, Any] = {"people": [PERSON], **_CANVAS}
 _REFUSED = PoseRefused("people[0].pose_keypoints_2d", "has 7 numbers, but must have x, y, c for each of 18 points")
+_PHOTO = "(the bytes of a JPEG, PNG or WebP of at most 10 MB, 512 to 4096 px a side)"
+_DETECTION: Final = "01a20bbd-25c1-7f30-9a51-6f1b6a0c9d11"
 
 OPERATIONS: Operations = {
     f"POST {_ROOT}/import": Operation(
@@ -64,5 +70,25 @@ OPERATIONS: Operations = {
                 }
             ]
         },
+    ),
+    f"POST {_ROOT}/detect": Operation(
+        id="detectPose",
+        requests={"photo": {"image": _PHOTO}},
+        answer={"detectionId": _DETECTION},
+        refuses=(
+            TooLarge("A photo has at most 10 MB.", "image"),
+            UnsupportedMedia("A photo is a JPEG, PNG or WebP file; this is none of them.", "image"),
+            TooManyRequests(21, {"RateLimit-Policy": '"uploads";q=10;w=60', "RateLimit": '"uploads";r=0;t=21'}),
+            no_detector(
+                ["box-1-4711: no weights: rtmlib: yolox_l.onnx not in var/detectors nor in the Hugging Face cache"],
+                Path("var/detectors"),
+            ),
+        ),
+        headers=("Location",),
+    ),
+    f"GET {_ROOT}/detect/{{detection_id}}": Operation(
+        id="readDetection",
+        answer={"status": "completed", "people": [_PERSON_TOLD], **_CANVAS, "errorMessage": None},
+        refuses=(NotFound("detection", [NOBODY]),),
     ),
 }

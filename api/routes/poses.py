@@ -4,12 +4,23 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Form, Header, Response
 
 from api.access import CurrentUser
+from api.detecting import take_photo
 from api.routes import POSE_GENERATOR
 from api.service import Parts
-from api.wire.poses import PoseAsked, PoseImported, RenderAsked, SuggestAsked, SuggestionsTold
+from api.wire.poses import (
+    DetectionPlaced,
+    DetectionTold,
+    DetectPhoto,
+    PoseAsked,
+    PoseImported,
+    RenderAsked,
+    SuggestAsked,
+    SuggestionsTold,
+)
+from posegen.detections import detection_of
 from posegen.poses import pose_png
 from posegen.suggesting import suggest_poses
 
@@ -45,3 +56,23 @@ def suggest(body: SuggestAsked, _caller: CurrentUser, service: Parts) -> Suggest
     with service.database.reading() as session:
         found = suggest_poses(session, body.text, limit=body.limit)
     return SuggestionsTold.of(found, service.links)
+
+
+@router.post("/detect", status_code=HTTPStatus.ACCEPTED)
+def detect(
+    form: Annotated[DetectPhoto, Form()], caller: CurrentUser, service: Parts, response: Response
+) -> DetectionPlaced:
+    """Take a photo whose people's pose shall be found; read it at `Location`. Nothing is charged.
+
+    The photo is deleted as soon as the pose is found, or is not.
+    """
+    detection_id = take_photo(service, caller, form.image)
+    response.headers["Location"] = f"{POSE_GENERATOR}/poses/detect/{detection_id}"
+    return DetectionPlaced(detection_id=detection_id)
+
+
+@router.get("/detect/{detection_id}")
+def detection(detection_id: str, caller: CurrentUser, service: Parts) -> DetectionTold:
+    """Return how far a photo is and, once completed, its key-points: to be edited, rendered and ordered. For a day."""
+    with service.database.reading() as session:
+        return DetectionTold.of(detection_of(session, caller.id, detection_id))

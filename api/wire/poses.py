@@ -8,10 +8,12 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from fastapi import UploadFile
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Real, Switch, Text, Told, Whole
+from posegen.detections import Detection
 from posegen.errors import BadInput, FieldProblem
 from posegen.poses import (
     MAX_PEOPLE,
@@ -27,6 +29,7 @@ from posegen.poses import (
     pose_png,
     pose_to_openpose,
 )
+from posegen.statuses import DetectionStatus
 from posegen.storage import Links
 from posegen.suggesting import MOST_SUGGESTED, Suggestion
 
@@ -121,6 +124,43 @@ class PoseImported(KeyPointsTold):
     def of(cls, imported: ImportedPose) -> "PoseImported":
         """Describe an imported pose."""
         return cls(**pose_to_openpose(imported.pose), assumptions=list(imported.assumptions))
+
+
+class DetectPhoto(Asked):
+    """A photo whose people's pose shall be found."""
+
+    image: UploadFile
+
+
+class DetectionPlaced(Told):
+    """A photo that was taken, and what its detection is called."""
+
+    detection_id: str
+
+
+class DetectionTold(Told):
+    """A detection: `queued`, `processing`, `completed` with key-points as /poses/import answers them, or `failed`.
+
+    The key-points and their canvas are null until completed; `error_message` says why a failed one has none.
+    """
+
+    status: DetectionStatus
+    people: list[dict[str, Any]] | None
+    canvas_width: int | None = Field(alias="canvas_width")
+    canvas_height: int | None = Field(alias="canvas_height")
+    error_message: str | None
+
+    @classmethod
+    def of(cls, detection: Detection) -> "DetectionTold":
+        """Describe a detection."""
+        pose: Mapping[str, Any] = detection.pose or {}
+        return cls(
+            status=detection.status,
+            people=pose.get("people"),
+            canvas_width=pose.get("canvas_width"),
+            canvas_height=pose.get("canvas_height"),
+            error_message=detection.error_message,
+        )
 
 
 class SuggestionTold(KeyPointsTold):
