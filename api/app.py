@@ -31,6 +31,7 @@ from api.routes import (
     pose_requests,
     poses,
     projects,
+    recovery,
     usage,
 )
 from api.service import Service, open_service
@@ -54,6 +55,7 @@ ROUTES = (
     pose_requests,
     poses,
     projects,
+    recovery,
     usage,
 )
 

@@ -11,8 +11,10 @@ from api.rates import Standing
 from api.service import Service
 from posegen.crash_points import Act
 from posegen.database import database_now
+from posegen.generations import owned_generation
 from posegen.orders import Order, PlacedOrder, place_order
 from posegen.quotes import Quote, quote_order
+from posegen.retrying import count_retried, retry_generation
 from posegen.workforce import service_profile, useful_rings
 
 
@@ -37,6 +39,26 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
             session, caller.id, order, profile_name=profile_name, idempotency_key=idempotency_key, now=now
         )
         rings = useful_rings(session, profile_name, placed.total_pictures, now=now)
+    service.announcer.ring(placed.generation_id, times=rings)
+    return TakenOrder(placed=placed, standings=standings)
+
+
+def take_retry(service: Service, caller: Caller, generation_id: str, *, idempotency_key: str | None) -> TakenOrder:
+    """Order a generation's failed pictures again and ring for them. Raises what retry_generation and take_order do.
+
+    It counts against the rates as the order that it is.
+    """
+    with service.database.reading() as session:
+        pictures = count_retried(session, caller.id, generation_id)
+    standings = service.rates.count_order(caller.id, pictures=max(1, pictures))
+    with service.announcer.writing(Act.COMMIT_ORDER) as session:
+        now = database_now(session)
+        profile_name = service_profile(session, service.settings.profile)
+        placed = retry_generation(
+            session, caller.id, generation_id, profile_name=profile_name, idempotency_key=idempotency_key, now=now
+        )
+        drawn_by = owned_generation(session, caller.id, placed.generation_id).profile
+        rings = useful_rings(session, drawn_by, placed.total_pictures, now=now)
     service.announcer.ring(placed.generation_id, times=rings)
     return TakenOrder(placed=placed, standings=standings)
 

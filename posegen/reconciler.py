@@ -19,6 +19,7 @@ from posegen.detections import can_detect, waiting_detection
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
 from posegen.recovery import prune, return_lapsed
+from posegen.recovery_status import note_run
 from posegen.upkeep import Upkeep
 from posegen.workforce import live_workers
 
@@ -131,6 +132,7 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
             break
     with announcer.writing(Act.COMMIT_UPKEEP) as session:
         prune(session, now=now)
+        note_run(session, healed=bool(requeued or failed), now=now)
     with announcer.database.reading() as session:
         workers = live_workers(session, now=now)
         profiles = Counter(worker.profile for worker in workers)

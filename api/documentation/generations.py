@@ -85,8 +85,7 @@ _TAKEN: dict[str, Any] = {
     "message": "2 pictures ordered for 60 credits.",
 }
 _TELLING: dict[str, Any] = {"generation": GENERATION_TOLD, "progress": PROGRESS_TOLD}
-PLACING = (
-    *_REFUSED_ORDER,
+_PAYING = (
     NotEnoughCredits(required=60, balance=30),
     QuotaExceeded(required=2, remaining=1, daily_quota=100, resets_at=datetime(2026, 11, 25, tzinfo=UTC)),
     Conflict("The subscription has just ended; order again to pay with credits."),
@@ -99,6 +98,7 @@ PLACING = (
         },
     ),
 )
+PLACING = (*_REFUSED_ORDER, *_PAYING)
 PLACED_HEADERS = ("Location", "RateLimit-Policy", "RateLimit")
 
 OPERATIONS: Operations = {
@@ -158,5 +158,17 @@ OPERATIONS: Operations = {
             _NO_GENERATION,
             Conflict("This generation is completed; there is nothing left to cancel."),
         ),
+    ),
+    f"POST {_ONE}/retry": Operation(
+        id="retryGeneration",
+        answer=_TAKEN,
+        refuses=(
+            _NO_GENERATION,
+            Conflict("The failed pictures of this generation were ordered again already."),
+            WordingRefused("textPrompt", "gore"),
+            NoProfileKnown(),
+            *_PAYING,
+        ),
+        headers=PLACED_HEADERS,
     ),
 }

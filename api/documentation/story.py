@@ -129,6 +129,7 @@ GENERATION_TOLD: Final[dict[str, Any]] = {
     "creditCharged": 60,
     "creditRefunded": 0,
     "queueJobId": None,
+    "retryOf": None,
     "errorMessage": None,
     "createdAt": ORDERED,
     "startedAt": "2026-11-24T09:12:31.020Z",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.documentation.operation import Operation, Operations
-from api.documentation.story import DRAWN, NOBODY, PICTURE, PICTURE_TOLD, POSE, POSE_TOLD
+from api.documentation.story import DRAWN, NOBODY, ORDERED, PICTURE, PICTURE_TOLD, POSE, POSE_TOLD
 from api.errors import Forbidden
 from api.routes import POSE_GENERATOR
 from posegen.errors import NotFound
@@ -71,6 +71,16 @@ OPERATIONS: Operations = {
     ),
     f"GET {POSE_GENERATOR}/health": Operation(
         id="readHealth", answer=_HEALTHY, headers=("Cache-Control",), reads_database=False
+    ),
+    f"GET {POSE_GENERATOR}/recovery/status": Operation(
+        id="readRecovery",
+        answer={
+            "stalledGenerations": 0,
+            "queuedGenerations": 1,
+            "processingGenerations": 1,
+            "lastRecoveryRun": ORDERED,
+        },
+        refuses=(Forbidden(),),
     ),
     f"POST {POSE_GENERATOR}/recovery/trigger": Operation(
         id="triggerRecovery",

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from api.access import CurrentUser
-from api.ordering import give_quote, take_order
+from api.ordering import TakenOrder, give_quote, take_order, take_retry
 from api.rates import headers_of
 from api.routes import POSE_GENERATOR
 from api.routes.paging import PageLimit, PageNumber, page_of
@@ -40,10 +40,7 @@ def generate(
     idempotency_key: IdempotencyKey = None,
 ) -> OrderTold:
     """Order pictures of poses; they are paid for now and drawn as soon as a worker is free."""
-    taken = take_order(service, caller, body.order(), idempotency_key=idempotency_key)
-    response.headers["Location"] = f"{POSE_GENERATOR}/generations/{taken.placed.generation_id}"
-    response.headers.update(headers_of(taken.standings))
-    return OrderTold.of(taken.placed)
+    return _told(take_order(service, caller, body.order(), idempotency_key=idempotency_key), response)
 
 
 @router.post("/generate/quote")
@@ -101,3 +98,21 @@ def cancel(generation_id: str, caller: CurrentUser, service: Parts) -> Generatio
         row = cancel_generation(session, generation_id, caller.id, now=now)
         progress = progress_of(session, row, now=now)
     return GenerationAndProgress.of(row, progress)
+
+
+@router.post("/generations/{generation_id}/retry", status_code=HTTPStatus.ACCEPTED)
+def retry(
+    generation_id: str,
+    caller: CurrentUser,
+    service: Parts,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> OrderTold:
+    """Order the failed pictures again, at today's price and with other seeds; none of them is ever ordered twice."""
+    return _told(take_retry(service, caller, generation_id, idempotency_key=idempotency_key), response)
+
+
+def _told(taken: TakenOrder, response: Response) -> OrderTold:
+    response.headers["Location"] = f"{POSE_GENERATOR}/generations/{taken.placed.generation_id}"
+    response.headers.update(headers_of(taken.standings))
+    return OrderTold.of(taken.placed)

@@ -1,15 +1,13 @@
-"""What operators ask: how the service is, and a round of recovery by hand."""
+"""What operators and their monitors ask: how the service is."""
 
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.access import Administrator
 from api.health import Health, health_of
 from api.routes import POSE_GENERATOR
 from api.service import Parts
-from posegen.reconciler import reconcile_once
 
 _UNHEALTHY: dict[int | str, dict[str, Any]] = {
     503: {"description": "The database is away: the same answer, with the status unhealthy"}
@@ -25,10 +23,3 @@ def health(service: Parts, response: Response) -> dict[str, Any]:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     response.headers["Cache-Control"] = "no-store"
     return told
-
-
-@router.post("/recovery/trigger")
-def recover(_caller: Administrator, service: Parts) -> dict[str, Any]:
-    """Return the pictures of dead workers to the queue now, and ring for what waits."""
-    done = reconcile_once(service.announcer, witness_since=None)
-    return {"success": True, "recovered": done.requeued, "failed": done.failed, "rung": done.rung}

@@ -37,6 +37,7 @@ class GenerationTold(Told):
     credit_charged: int
     credit_refunded: int
     queue_job_id: str | None
+    retry_of: str | None
     error_message: str | None
     created_at: Moment
     started_at: Moment | None
@@ -69,6 +70,7 @@ class GenerationTold(Told):
             credit_charged=row.credit_charged,
             credit_refunded=row.credit_refunded,
             queue_job_id=row.queue_job_id,
+            retry_of=row.retry_of,
             error_message=row.error_message,
             created_at=row.created_at,
             started_at=row.started_at,
