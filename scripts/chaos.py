@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"--faults: {error}; choose from {', '.join(Fault)}", file=sys.stderr)
         return 2
     print(f"This takes at most {plan.most_s / 60:.0f} minutes.", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run = Run(plan)
     broken = True
     try:

@@ -83,11 +83,12 @@ class Plan:
         faults_s = sum(self.faults.values()) * 1.5 * self.every_s
         faults_s += self.faults.get(Fault.WORKER_STOP, 0) * 1.0 + self.pause_s * bool(self.faults)
         faults_s += (self.faults.get(Fault.REDIS_KILL, 0) + self.faults.get(Fault.DATABASE_KILL, 0)) * self.away_s
-        return 60.0 + faults_s + self.crash_points * MOST_POINTS * CRASH_WITHIN_S + self.rest_s
+        return 60.0 + faults_s + self.crash_points * MOST_POINTS * CRASH_USUALLY_S + self.rest_s
 
 
 MOST_POINTS = 60
-CRASH_WITHIN_S = 20.0
+CRASH_USUALLY_S = 12.0
+CRASH_WITHIN_S = 40.0
 """A crash point that is not reached within this is reported as missed."""
 
 
