@@ -18,9 +18,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
+from api.field_problems import field_problem_of
 from api.wire.base import iso
 from models.errors import UnknownProfile
 from posegen import errors as domain
@@ -140,6 +140,8 @@ def problem_of(error: Exception) -> JSONResponse:
     problems: Sequence[FieldProblem] = error.problems if isinstance(error, domain.BadInput) else ()
     if isinstance(error, poses.PoseRefused):
         problems = [FieldProblem(field=error.field, message=str(error))]
+    if isinstance(error, poses.MapSizeRefused):
+        problems = [FieldProblem(field="width", message=str(error))]
     return problem(status, code, str(error), problems=problems, facts=_facts(error), headers=_headers(error, status))
 
 
@@ -190,21 +192,9 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 async def _refuse_fields(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    problems = [_field_problem(one) for one in error.errors()]
-    message = " ".join(f"{one.field}: {one.message}" for one in problems)
+    problems = [field_problem_of(one) for one in error.errors()]
+    message = " ".join(one.message if one.field == "body" else f"{one.field}: {one.message}" for one in problems)
     return problem(HTTPStatus.BAD_REQUEST, domain.BadInput.code, message, problems=problems)
-
-
-def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
-    """Name the field as the client sent it: `selectedPoseIds[2]`, `limit`, `body`."""
-    where, *path = error["loc"]
-    if error["type"] == "json_invalid":
-        return FieldProblem(field="body", message=f"This is not JSON ({error['ctx']['error']} at character {path[0]}).")
-    if not path:
-        return FieldProblem(field=str(where), message="Send a JSON object, with Content-Type: application/json.")
-    first = str(path[0]).title() if where == "header" else to_camel(str(path[0]))
-    field = first + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
-    return FieldProblem(field=field, message=f"{error['msg']}.")
 
 
 async def _refuse_http(_request: Request, error: Exception) -> JSONResponse:
@@ -219,5 +209,5 @@ async def _refuse_http(_request: Request, error: Exception) -> JSONResponse:
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method.",
-    HTTPStatus.BAD_REQUEST: "The body could not be read; send JSON in UTF-8.",
+    HTTPStatus.BAD_REQUEST: "The body could not be read; send JSON in UTF-8, or a form with its boundary.",
 }

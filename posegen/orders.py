@@ -213,7 +213,11 @@ def _check(order: Order, drawn_by: Profile) -> None:
         ("seed", order.seed, 0, SEED_LIMIT - 1),
     ):
         if value is not None and not least <= value <= most:
-            problems.append(FieldProblem(field=field, message=f"{field} is {least} to {most} for {drawn_by.name}."))
+            problems.append(
+                FieldProblem(
+                    field=field, message=f"{field} is {_number(least)} to {_number(most)} for {drawn_by.name}."
+                )
+            )
     if problems:
         raise BadInput(" ".join(problem.message for problem in problems), problems)
     if order.words:
@@ -310,6 +314,10 @@ def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]
 
 def _size(order: Order, drawn_by: Profile) -> tuple[int, int]:
     return order.width_px or drawn_by.default_size[0], order.height_px or drawn_by.default_size[1]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def _counted(pictures: int) -> str:

@@ -99,6 +99,8 @@ def _kind(content: bytes, field: str) -> _Kind:
         return _PNG
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return _WEBP
+    if not content:
+        raise UnsupportedMedia("This file is empty; choose a photo.", field)
     raise UnsupportedMedia("A photo is a JPEG, PNG or WebP file; this is none of them.", field)
 
 
@@ -108,7 +110,7 @@ def _decoded(content: bytes, kind: _Kind, field: str) -> Image.Image:
         _check_sides(opened.width, opened.height, field)
         # A JPEG with several pictures is a camera's preview or depth map; the first one is the photo.
         if kind is not _JPEG and getattr(opened, "is_animated", False):
-            raise _refused("A photo stands still; this is an animation.", field)
+            raise _refused("A photo stands still; this is an animation. Send one picture of it.", field)
         opened.load()
         upright = ImageOps.exif_transpose(opened)
         transparent = upright.has_transparency_data and kind is not _JPEG

@@ -20,6 +20,7 @@ from api.documentation.refusals import (
     refused,
     response,
 )
+from api.field_problems import MISSING, NO_OBJECT
 from posegen.errors import BadInput, FieldProblem
 
 Document = dict[str, Any]
@@ -136,16 +137,16 @@ def _implied(told: Mapping[str, Any], operation: Operation, schemas: Mapping[str
 def _refused_parameter(asked: Sequence[Mapping[str, Any]]) -> BadInput:
     for one in asked:
         if "maximum" in one["schema"]:
-            return _bad_field(one["name"], f"Input should be less than or equal to {one['schema']['maximum']}.")
-    return _bad_field(asked[0]["name"], "Input should be a valid string.")
+            return _bad_field(one["name"], f"The most is {one['schema']['maximum']}.")
+    return _bad_field(asked[0]["name"], "Send text.")
 
 
 def _refused_field(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> BadInput:
     shape = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     needed = shape.get("required", ())
     if needed:
-        return _bad_field(needed[0], "Field required.")
-    return _bad_field("body", "Send a JSON object, with Content-Type: application/json.")
+        return _bad_field(needed[0], MISSING)
+    return BadInput(NO_OBJECT, [FieldProblem(field="body", message=NO_OBJECT)])
 
 
 def _bad_field(field: str, message: str) -> BadInput:

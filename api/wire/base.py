@@ -47,9 +47,11 @@ def one_of(words: Iterable[str]) -> WithJsonSchema:
 
 
 def storable(text: str) -> str:
-    """Pass a text that a database can keep (PostgreSQL keeps no NUL)."""
+    """Pass a text that a database can keep: PostgreSQL keeps no NUL, and nothing keeps half a surrogate pair."""
     if "\0" in text:
         raise PydanticCustomError("nul", "Text may not hold a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("surrogate", "This text holds half a character; write it anew")
     return text
 
 

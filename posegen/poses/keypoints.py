@@ -104,7 +104,7 @@ class Pose:
         if not 1 <= len(self.people) <= MAX_PEOPLE:
             raise PoseRefused("people", f"holds {len(self.people)} people, but must hold 1 to {MAX_PEOPLE}")
         if not (math.isfinite(self.aspect) and 1 / MOST_ASPECT <= self.aspect <= MOST_ASPECT):
-            raise PoseRefused("aspect", f"is {self.aspect}, but must be from {1 / MOST_ASPECT} to {MOST_ASPECT}")
+            raise PoseRefused("aspect", f"is {self.aspect:g}, but must be from {1 / MOST_ASPECT:g} to {MOST_ASPECT:g}")
         # A ratio of small whole numbers, so that it can be written as a canvas size and read back unchanged.
         object.__setattr__(self, "aspect", float(Fraction(self.aspect).limit_denominator(4096)))
 

@@ -202,7 +202,8 @@ class _Reading:
         height = _canvas_side(payload.get("canvas_height"), "canvas_height")
         if width is not None and height is not None:
             if not 1 / MOST_ASPECT <= width / height <= MOST_ASPECT:
-                raise PoseRefused("canvas_width", f"and canvas_height ({width:g}x{height:g}) are too unlike each other")
+                most = f"one side is at most {MOST_ASPECT:g} times the other"
+                raise PoseRefused("canvas_width", f"and canvas_height are {width:g}x{height:g}, but {most}")
             return width, height
         reach = max(max(abs(x), abs(y)) for x, y, _ in _all_points(people))
         if reach <= _MOST_NORMALISED:
