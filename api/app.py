@@ -16,6 +16,7 @@ from api.following import Following
 from api.guard import Guard
 from api.live import Live
 from api.origins import ANYONE, Origins
+from api.previews import Previews
 from api.reconciling import keep_reconciled
 from api.routes import (
     accounts,
@@ -37,7 +38,7 @@ from api.routes import (
 from api.service import Service, open_service
 from api.sockets import Sockets
 from models.profiles import profile
-from posegen.channel import Channel
+from posegen.channel import Channel, PreviewChannel
 from posegen.settings import Settings
 from posegen.upkeep import Upkeep
 
@@ -69,8 +70,9 @@ def create_app(settings: Settings) -> ASGIApp:
     service = open_service(settings)
     live = Live(service.database, service.links, Channel(settings.bell_url))
     origins = Origins(settings.cors_origin)
-    sockets = Sockets(service, live, origins)
-    app = routed_app(_lifespan(service, live, sockets))
+    previews = Previews(PreviewChannel(settings.bell_url))
+    sockets = Sockets(service, live, origins, previews)
+    app = routed_app(_lifespan(service, live, sockets, previews))
     app.state.service = service
     app.state.following = Following(service, live, origins)
     add_handlers(app)
@@ -107,7 +109,7 @@ class DocumentedApp(FastAPI):
         return self.openapi_schema
 
 
-def _lifespan(service: Service, live: Live, sockets: Sockets) -> Lifespan:
+def _lifespan(service: Service, live: Live, sockets: Sockets, previews: Previews) -> Lifespan:
     @asynccontextmanager
     async def running(_app: FastAPI) -> AsyncIterator[None]:
         tasks = [
@@ -122,6 +124,8 @@ def _lifespan(service: Service, live: Live, sockets: Sockets) -> Lifespan:
                 name="reconcile",
             ),
         ]
+        if service.settings.previews:
+            tasks.append(asyncio.create_task(previews.listen(), name="previews"))
         try:
             yield
         finally:

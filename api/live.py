@@ -20,6 +20,7 @@ from posegen.storage import Links
 log = structlog.get_logger()
 
 UPDATE = "pose-generation-update"
+CONNECTED = "connected"
 LOOK_EVERY_S = 2.0
 """How often SQL is asked for news that Redis did not tell of."""
 ROOM_EVERY_S = 0.05
@@ -75,7 +76,7 @@ class Follower:
         missed = self._last_event_id is not None and not replayable
         self.cursor = self._last_event_id if self._last_event_id is not None and replayable else newest
         greeting = {"message": "Connected to live updates.", "userId": self.user_id, "eventId": self.cursor}
-        await self._outlet.emit("connected", greeting)
+        await self._outlet.emit(CONNECTED, greeting)
         if missed:
             await self._resync()
 

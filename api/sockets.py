@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Caller, caller_of
 from api.errors import Unauthenticated
-from api.live import Live
+from api.live import CONNECTED, Live
 from api.origins import Origins
+from api.previews import Previews
 from api.service import Service
 from api.wire.base import iso
 from posegen.errors import DatabaseAway
@@ -30,15 +31,18 @@ MOST_PACKET_BYTES = 64 * 1024
 """Clients only send a login and pings."""
 WINDOW_PACKETS = 64
 """So many packets may wait for a client to read; the rest stays in SQL."""
+PREVIEW_WINDOW_PACKETS = 4
+"""With more than so many unread a preview would be late, and late ones are worth nothing."""
 _OPEN_WITHIN_S = 10.0
 
 
 class Sockets:
     """The Socket.IO server of one process."""
 
-    def __init__(self, service: Service, live: Live, origins: Origins) -> None:
+    def __init__(self, service: Service, live: Live, origins: Origins, previews: Previews) -> None:
         self._service = service
         self._live = live
+        self._previews = previews
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.server = socketio.AsyncServer(
             async_mode="asgi",
@@ -73,9 +77,19 @@ class Sockets:
         caller = await self._caller(login.get("token"))
         await self.server.enter_room(sid, f"user-{caller.id}", namespace=NAMESPACE)
         outlet = _Outlet(self.server, sid)
-        telling = self._live.follow(caller.id, outlet, _number(login.get("lastEventId")))
+        is_watching = self._service.settings.previews and login.get("previews") is not False
+        telling = self._tell(caller.id, outlet, _number(login.get("lastEventId")), is_watching=is_watching)
         task = self._tasks[sid] = asyncio.create_task(telling)
         task.add_done_callback(lambda _done: self._tasks.pop(sid, None))
+
+    async def _tell(self, user_id: str, outlet: "_Outlet", last_event_id: int | None, *, is_watching: bool) -> None:
+        """Tell one socket events, and show it previews if it wants them, until this task is cancelled."""
+        if is_watching:
+            self._previews.add(user_id, outlet)
+        try:
+            await self._live.follow(user_id, outlet, last_event_id)
+        finally:
+            self._previews.remove(user_id, outlet)
 
     async def _caller(self, token: object) -> Caller:
         """Return who is connecting. Raises Refused, which the client sees as `connect_error`."""
@@ -101,11 +115,12 @@ class Sockets:
 
 
 class _Outlet:
-    """One client's socket; see api.live.Outlet."""
+    """One client's socket; see api.live.Outlet and api.previews.Screen."""
 
     def __init__(self, server: Any, sid: str) -> None:
         self._server = server
         self._sid = sid
+        self._is_greeted = False
 
     async def opened(self) -> None:
         """Return once the client was told that it is connected. Raises TimeoutError when it went away before."""
@@ -116,12 +131,20 @@ class _Outlet:
     async def emit(self, event: str, message: dict[str, Any]) -> None:
         """Queue a message for the client; nothing happens when it is gone."""
         await self._server.emit(event, message, to=self._sid, namespace=NAMESPACE)
+        self._is_greeted = self._is_greeted or event == CONNECTED
 
     def has_room(self) -> bool:
         """Tell whether fewer than WINDOW_PACKETS wait to be read."""
+        return self._unread() < WINDOW_PACKETS
+
+    def is_ready(self) -> bool:
+        """Tell whether the client was greeted and fewer than PREVIEW_WINDOW_PACKETS wait to be read."""
+        return self._is_greeted and self._unread() < PREVIEW_WINDOW_PACKETS
+
+    def _unread(self) -> int:
         engine_sid = self._server.manager.eio_sid_from_sid(self._sid, NAMESPACE)
         socket = self._server.eio.sockets.get(engine_sid)
-        return socket is None or socket.queue.qsize() < WINDOW_PACKETS
+        return 0 if socket is None else int(socket.queue.qsize())
 
     async def close(self) -> None:
         """Send the client away."""

@@ -77,8 +77,12 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
     device = resolve_device(options.device)
     name = options.profile or settings.profile or _profile_for(device.type, settings)
     log.info("engine.loading", device=str(device), profile=name)
-    engine = load_engine(name, str(device), cache_dir=cache_dir, max_batch=options.max_batch)
+    engine = load_engine(
+        name, str(device), cache_dir=cache_dir, max_batch=options.max_batch, previews=settings.previews
+    )
     engine.warm_up()
+    if engine.view is not None:
+        log.info("engine.previews", view=engine.view.name, note=engine.view.note)
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return LoadedEngine(engine=engine, device=str(device), device_name=device_name)
 

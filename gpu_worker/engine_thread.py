@@ -11,6 +11,7 @@ import structlog
 
 from gpu_worker.desk import Desk
 from gpu_worker.meter import Meter
+from gpu_worker.previews import Previews
 from models.engine import Engine
 from models.requests import Outcome, StepReport
 
@@ -25,7 +26,14 @@ LATER_CALL_S = 120.0
 class EngineThread(threading.Thread):
     """Steps the engine until told to stop. `failure` holds what the engine raised, if it did."""
 
-    def __init__(self, engine: Engine, desk: Desk, meter: Meter, on_outcome: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        desk: Desk,
+        meter: Meter,
+        on_outcome: Callable[[Outcome], None],
+        previews: Previews | None = None,
+    ) -> None:
         super().__init__(name="engine", daemon=True)
         self.engine = engine
         self.failure: BaseException | None = None
@@ -33,6 +41,7 @@ class EngineThread(threading.Thread):
         self._desk = desk
         self._meter = meter
         self._on_outcome = on_outcome
+        self._previews = previews
         self._stop_asked = threading.Event()
         self._work = threading.Event()
         self.longest_call_s = 0.0
@@ -80,6 +89,8 @@ class EngineThread(threading.Thread):
         self._meter.record(report)
         if report.rows:
             self._log_batch(report)
+        if self._previews is not None:
+            self._previews.take(report)
         for outcome in report.outcomes:
             self._on_outcome(outcome)
         if report.outcomes:

@@ -21,6 +21,7 @@ from gpu_worker.hands import Hands
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
 from gpu_worker.meter import Meter
+from gpu_worker.previews import Previews
 from posegen import crash_points, migrating
 from posegen.announcing import Announcer
 from posegen.bell import Bell
@@ -73,6 +74,7 @@ class WorkerProcess:
         self.hands: Hands | None = None
         self.engine_thread: EngineThread | None = None
         self.listener: Listener | None = None
+        self.previews: Previews | None = None
         self.detecting: Detecting | None = None
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
         self._stop_asked = threading.Event()
@@ -104,7 +106,10 @@ class WorkerProcess:
         profile = loaded.engine.profile
         storage = Storage(self.settings.storage_dir)
         finisher = Finisher(self.announcer, storage, self.desk, worker=self.name, profile=profile)
-        thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take)
+        if self.settings.previews:
+            self.previews = Previews(loaded.engine, self.desk, self.announcer.bell)
+            self.previews.start()
+        thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take, self.previews)
         claimant = Claimant(worker=self.name, profile=profile.name, lease_s=self.settings.lease_s)
         device = loaded.device if loaded.device.startswith("cuda") else "cpu"
         detecting = self.detecting = Detecting(
@@ -184,6 +189,8 @@ class WorkerProcess:
         if thread.is_alive():
             thread.join(ENGINE_END_S)
         finisher.close()
+        if self.previews is not None:
+            self.previews.end()
         returned = 0
         try:
             if thread.failure is None:

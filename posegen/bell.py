@@ -9,7 +9,7 @@ name the one function workers will run.
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +30,8 @@ QUEUE: Final = "posegen"
 DRAW: Final = "gpu_worker.jobs.draw"
 """The only callable a worker runs."""
 CHANNEL_PREFIX: Final = "pose-generation:"
+PREVIEW_PREFIX: Final = "pose-generation-preview:"
+"""A channel for each user, which is heard only while a socket of the user wants previews."""
 RING_S: Final = 0.5
 """How long Redis may take to answer before it counts as away; an order must not wait for its bell."""
 REST_S: Final = 3.0
@@ -81,6 +83,20 @@ class Bell:
         """Send an event to whoever listens for the user."""
         with self._rest.respected(Act.REDIS_PUBLISH):
             self.redis.publish(f"{CHANNEL_PREFIX}{user_id}", json.dumps(message))
+
+    def publish_preview(self, user_id: str, message: bytes) -> None:
+        """Send a preview to whoever listens for the user's."""
+        with self._rest.respected():
+            self.redis.publish(f"{PREVIEW_PREFIX}{user_id}", message)
+
+    def who_watches(self, user_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the users whose previews somebody listens for."""
+        if not user_ids:
+            return frozenset()
+        with self._rest.respected():
+            told = self.redis.pubsub_numsub(*(f"{PREVIEW_PREFIX}{user_id}" for user_id in user_ids))
+        # Answered in the order asked, one pair each.
+        return frozenset(user_id for user_id, (_channel, listeners) in zip(user_ids, told, strict=True) if listeners)
 
     def counts(self) -> QueueCounts:
         """Return RQ's counts. Nothing is cleaned up by reading them."""

@@ -11,7 +11,8 @@ from support.waiting import wait_until
 
 NAMESPACE = "/pose-generator"
 UPDATE = "pose-generation-update"
-TOLD = ("connected", "resync", "pong", UPDATE)
+PREVIEW = "pose-generation-preview"
+TOLD = ("connected", "resync", "pong", UPDATE, PREVIEW)
 
 
 class Listener:
@@ -54,6 +55,10 @@ class Listener:
     @property
     def numbers(self) -> list[int]:
         return [update["eventId"] for update in self.updates]
+
+    @property
+    def previews(self) -> list[dict[str, Any]]:
+        return [message for event, message in list(self.heard) if event == PREVIEW]
 
     def wait_for(self, event: str, *, timeout_s: float = 10.0) -> Any:
         """Return the first message of this event, once it came."""
