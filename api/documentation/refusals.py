@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 from api.errors import MEDIA_TYPE, UNEXPECTED, Unauthenticated, problem, problem_of
@@ -24,7 +25,7 @@ class FieldRefused(BaseModel):
 class Problem(BaseModel):
     """A refusal (RFC 9457). Show `message`; branch on `code`, which never changes."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(alias_generator=to_camel, extra="allow")
 
     type: str
     title: str
@@ -34,13 +35,13 @@ class Problem(BaseModel):
     message: str = Field(description="One sentence for a person, which says what to do")
     error: str = Field(description="The same sentence, where older clients read it")
     errors: list[FieldRefused] | None = Field(default=None, description="Every refused field")
-    requestId: str | None = Field(default=None, description="Of an unexpected error; name it to your operator")  # noqa: N815
-    retryAfter: int | None = Field(default=None, description="Seconds to wait before the next try")  # noqa: N815
+    request_id: str | None = Field(default=None, description="Of an unexpected error; name it to your operator")
+    retry_after: int | None = Field(default=None, description="Seconds to wait before the next try")
     required: int | None = Field(default=None, description="Credits or pictures that the order needs")
     balance: int | None = Field(default=None, description="Credits that are left")
     remaining: int | None = Field(default=None, description="Pictures that are left of today's quota")
-    dailyQuota: int | None = Field(default=None, description="Pictures a day of the unlimited tier")  # noqa: N815
-    resetAt: str | None = Field(default=None, description="When the quota starts anew")  # noqa: N815
+    daily_quota: int | None = Field(default=None, description="Pictures a day of the unlimited tier")
+    reset_at: str | None = Field(default=None, description="When the quota starts anew")
 
 
 TOO_LARGE_A_BODY: Final = HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than 1024 KiB.")
@@ -76,7 +77,7 @@ def response(errors: Sequence[Exception]) -> Response:
         body = _body(error)
         examples.setdefault(body["code"], {"summary": body["title"], "value": body})
         if not isinstance(error, HTTPException | RuntimeError):
-            headers |= {name for name in _HEADERS if name.lower() in problem_of(error).headers}
+            headers |= {name for name in HEADERS if name.lower() in problem_of(error).headers}
     return {
         "description": " ".join(dict.fromkeys(_meaning(error) for error in errors)),
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(headers)},
@@ -133,4 +134,3 @@ HEADERS: Final[Mapping[str, Response]] = {
     },
 }
 """Headers of answers, told once."""
-_HEADERS = tuple(HEADERS)
