@@ -20,7 +20,7 @@ from chaos_plan import Fault
 from sqlalchemy import select, update
 
 from posegen.bell import Bell
-from posegen.errors import PosegenError
+from posegen.errors import BellAway, PosegenError
 from posegen.statuses import GenerationStatus, ItemStatus
 from posegen.tables import Generation, WorkItem
 
@@ -205,10 +205,15 @@ class Faults:
         with self._ground.database.reading() as session:
             opened = select(Generation.id).where(Generation.status == GenerationStatus.PROCESSING)
             generations = session.scalars(opened).all()
+        rung = 0
         for generation_id in generations:
-            self._bell.ring(generation_id, times=RINGS_AGAIN)
-        self._notes.add("rung_again", generations=len(generations))
-        return bool(generations)
+            try:
+                self._bell.ring(generation_id, times=RINGS_AGAIN)
+            except BellAway:
+                break  # what was rung so far is trouble enough
+            rung += 1
+        self._notes.add("rung_again", generations=rung)
+        return rung > 0
 
     def _take_lease(self) -> bool:
         worker = self._holder()
