@@ -12,6 +12,7 @@ from typing import Any
 from api.service import Service
 from api.wire.base import iso
 from posegen.database import database_now
+from posegen.detections import detector_of
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_profiles
 from posegen.statuses import WorkerStatus
@@ -103,6 +104,7 @@ def _told(row: WorkerRow) -> dict[str, Any]:
         "device": row.device,
         "deviceName": row.device_name,
         "profile": row.profile,
+        "detector": detector_of(row),
         "status": row.status,
         "maxBatch": row.max_batch,
         "rowsActive": row.rows_active,

@@ -219,9 +219,15 @@ def ability(*, detector: str | None, reason: str | None) -> dict[str, Any]:
     return {"detector": detector, "reason": reason}
 
 
+def detector_of(worker: WorkerRow) -> str | None:
+    """Return the detector that a worker says it has."""
+    name = _said(worker).get("detector")
+    return str(name) if name else None
+
+
 def can_detect(worker: WorkerRow) -> bool:
     """Tell whether a worker says that it has a detector."""
-    return bool(_said(worker).get("detector"))
+    return detector_of(worker) is not None
 
 
 def why_not(worker: WorkerRow) -> str:
