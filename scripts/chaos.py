@@ -98,7 +98,6 @@ class Run:
         self._feeding.shutdown(wait=False, cancel_futures=True)
         for customer in self.customers:
             customer.close()
-        self.faults.close()
         self.ground.stop()
         self.calls.close()
         self.ground.notes.close()

@@ -44,7 +44,6 @@ class Faults:
         self._random = random.Random(ground.plan.seed + 1)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
-        self._bell = Bell(ground.redis.url)
         self._do: dict[Fault, Callable[[], bool]] = {
             Fault.WORKER_KILL: self._kill_worker,
             Fault.API_KILL: self._kill_api,
@@ -74,10 +73,6 @@ class Faults:
         """End the faults whose time is over."""
         while self._due and (all_of_them or self._due[0][0] <= time.monotonic()):
             heapq.heappop(self._due)[2]()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._bell.close()
 
     def _later(self, after_s: float, end: Callable[[], None]) -> None:
         self._number += 1
@@ -206,12 +201,14 @@ class Faults:
             opened = select(Generation.id).where(Generation.status == GenerationStatus.PROCESSING)
             generations = session.scalars(opened).all()
         rung = 0
+        bell = Bell(self._ground.redis.url)
         for generation_id in generations:
             try:
-                self._bell.ring(generation_id, times=RINGS_AGAIN)
+                bell.ring(generation_id, times=RINGS_AGAIN)
             except BellAway:
                 break  # what was rung so far is trouble enough
             rung += 1
+        bell.close()
         self._notes.add("rung_again", generations=rung)
         return rung > 0
 
