@@ -119,8 +119,11 @@ class Desk:
             return held is None or self._clock() >= held.deadline
 
     def holds_suspect(self) -> bool:
-        """Tell whether a picture that must be drawn alone is in the engine."""
-        return any(held.claim.alone for held in self.held(Stage.ENGINE))
+        """Tell whether a picture that must be drawn alone is held, be it in the engine or being finished.
+
+        If the next one killed this process, a picture that was only being finished would be blamed for it too.
+        """
+        return any(held.claim.alone for held in self.held())
 
     def notify(self) -> None:
         """Wake whoever waits for room."""

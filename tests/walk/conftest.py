@@ -206,6 +206,14 @@ def sqlite_service(tmp_path: Path, sqlite_url: str, redis_url: str) -> Iterator[
 
 
 @pytest.fixture
+def postgres_service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
+    """The same on PostgreSQL only, for what happens to a database server."""
+    made = Service(tmp_path, postgres_url, redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def service(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Service]:
     """A migrated and seeded service, on SQLite and on PostgreSQL; nothing runs yet."""
     made = Service(tmp_path, database_url, redis_url)
