@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+import engineio  # type: ignore[import-untyped]
 import httpx2
 import socketio
 from PIL import Image
@@ -111,14 +112,16 @@ class Channel:
         self._socket: Any = None
         self._connection = 0
         self._lock = Lock()
+        self._deaf_after = ""
         self.events: list[dict[str, Any]] = []
 
-    def open(self, *, after: int | None = None) -> None:
-        """Connect; `after` is the last event that was seen."""
+    def open(self, *, after: int | None = None, deaf_after: str = "") -> None:
+        """Connect; `after` is the last event that was seen. Behind the first event `deaf_after` nothing is heard."""
+        self._deaf_after = deaf_after
         auth: dict[str, Any] = {"token": self._customer.token}
         if after is not None:
             auth["lastEventId"] = after
-        self._socket = socketio.Client(reconnection=False)
+        self._socket = _Socket(reconnection=False)
         self._socket.on(EVENT, partial(self._take, self._connection), namespace=NAMESPACE)
         told = "" if after is None else f", lastEventId={after}"
         self._customer.transcript.line(f"Socket.IO {NAMESPACE}: connect{told}")
@@ -159,8 +162,22 @@ class Channel:
             if connection != self._connection:
                 return
             self.events.append(event)
+            if event["type"] == self._deaf_after:
+                self._connection += 1
         told = [f"{name}={shown(event[name])}" for name in _TOLD if event.get(name) is not None]
         self._customer.transcript.line(f"  event {event['eventId']} {event['type']}  {'  '.join(told)}".rstrip())
+
+
+class _Wire(engineio.Client):  # type: ignore[misc]
+    """Handles packets one by one: the library gives each a thread of its own, which tells them in any order."""
+
+    def _trigger_event(self, event: str, *arguments: Any, **more: Any) -> Any:
+        return super()._trigger_event(event, *arguments, **{**more, "run_async": False})
+
+
+class _Socket(socketio.Client):  # type: ignore[misc]
+    def _engineio_client_class(self) -> type[_Wire]:
+        return _Wire
 
 
 _TOLD = ("variationKey", "status", "completed", "failed", "total", "percentage", "estimatedTimeRemaining", "error")

@@ -106,7 +106,7 @@ class Walk:
         )
         grant(self.email, GRANTED)
         self.script.line(f"the operator grants {GRANTED} credits")
-        self.channel.open()
+        self.channel.open(deaf_after="pose_completed")  # in the middle of the story, however fast it is told
         key = {"Idempotency-Key": secrets.token_hex(8)}
         generation_id = self.order("gallery", body, quote, headers=key)
         repeated = self.customer.call("POST", f"{APP}/generate", 202, json=body, headers=key, show=["generationId"])
@@ -120,9 +120,8 @@ class Walk:
         wait_for(lambda: self.delivered(generation_id) >= 2, "drawing goes on unseen", within_s=DRAWN_WITHIN_S)
         self.channel.open(after=seen)
         self.follow(generation_id)
-        self.script.promise(
-            "a client that comes back is told what it missed", self.channel.events[seen]["eventId"] == seen + 1
-        )
+        missed = self.channel.events[seen]["eventId"]
+        self.script.promise("a client that comes back is told what it missed", missed == seen + 1, missed)
         self.finish("gallery", quote)
         maps = {pose["id"]: (pose["name"], self.map_of_library(pose["id"])) for pose in poses}
         for result in self.results("gallery"):
