@@ -165,10 +165,10 @@ def _facts(error: Exception) -> dict[str, Any]:
         }
     if isinstance(error, TooManyRequests):
         return {"retryAfter": error.retry_after_s}
-    if isinstance(error, domain.Unavailable):
-        return {"retryAfter": TRY_AGAIN_S}
     if isinstance(error, domain.NoDetector):
         return {"retryAfter": TRY_AGAIN_S, "reasons": list(error.reasons), "operatorHint": error.to_do}
+    if isinstance(error, domain.Unavailable):
+        return {"retryAfter": TRY_AGAIN_S}
     return {}
 
 
