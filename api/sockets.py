@@ -77,7 +77,7 @@ class Sockets:
         caller = await self._caller(login.get("token"))
         await self.server.enter_room(sid, f"user-{caller.id}", namespace=NAMESPACE)
         outlet = _Outlet(self.server, sid)
-        is_watching = self._service.settings.previews and login.get("previews") is not False
+        is_watching = login.get("previews") is not False
         telling = self._tell(caller.id, outlet, _number(login.get("lastEventId")), is_watching=is_watching)
         task = self._tasks[sid] = asyncio.create_task(telling)
         task.add_done_callback(lambda _done: self._tasks.pop(sid, None))

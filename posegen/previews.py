@@ -58,14 +58,14 @@ class PreviewMessage:
 
 def read_preview(message: bytes) -> PreviewMessage | None:
     """Read what `to_bytes` wrote; None for anything else."""
-    line, newline, image = message[:MOST_MESSAGE_BYTES].partition(b"\n")
-    if len(message) > MOST_MESSAGE_BYTES or not newline or len(line) > _MOST_HEADER_BYTES:
+    line, newline, image = message.partition(b"\n")
+    if not newline or len(line) > _MOST_HEADER_BYTES or not _is_webp(image):
         return None
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or not _is_webp(image):
+    if not isinstance(told, dict):
         return None
     texts: list[Any] = [told.get(name) for name in ("generationId", "variationKey")]
     numbers: list[Any] = [told.get(name) for name in ("step", "steps", "width", "height")]

@@ -1,6 +1,7 @@
 """Measures the drawing engine against diffusers' own pipeline: the same weights, steps and pictures, one process.
 
     python scripts/bench_engine.py [--json] [--profile tiny] [--pictures 16] [--batch 4] [--steps 14] [--repeats 5]
+                                    [--previews]
 
 Four ways are taken in turns, so that a busy machine slows all of them alike, and each turn begins with another one;
 told are the medians, in pictures per second from words and pose map to pixels:
@@ -13,6 +14,8 @@ told are the medians, in pictures per second from words and pose map to pixels:
 Every picture has words, a pose map and a seed of its own and every turn a fresh engine, so nothing comes from a cache.
 On a CPU the processor's own seconds are told beside the clock's (`..._per_cpu_s`): they leave out what other processes
 on the machine took.
+With `--previews` two more ways take turns, all told in steps of one row per second too: `ours_previewed`, with two
+previews of each picture a second, more than the service makes, and `ours_previewed_each_step`, the worst case.
 `max_difference` is the largest one between a value (0..1) of any picture of ours and the pipeline's single call.
 """
 
@@ -35,6 +38,7 @@ from PIL import Image, ImageDraw
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
 from models.loading import find_weights, load_engine
+from models.previews import View
 from models.profiles import Profile
 from models.requests import Finished, PictureRequest
 from models.runner import FluxRunner
@@ -44,18 +48,24 @@ Speed = dict[str, float]
 """Pictures per second of one turn: by the `clock`, and of the `cpu`."""
 CONTROL_END = 0.65
 WAYS = ("singles", "stock_batched", "ours", "ours_staggered")
+PREVIEWED = {"ours_previewed": 0.5, "ours_previewed_each_step": 0.0}
+"""Seconds between two previews of a picture."""
 
 
 def main() -> None:
     """Measure and print."""
     asked = _parse()
     started = time.perf_counter()
-    engine = load_engine(asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=asked.batch)
+    engine = load_engine(
+        asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=asked.batch, previews=asked.previews
+    )
     engine.warm_up()
     ready_s = time.perf_counter() - started
     wanted = requests(engine.profile, asked.pictures, asked.steps)
     pipeline = stock_pipeline(engine.runner, find_weights(engine.profile, asked.models_dir).base / "vae")
-    measured, largest = measure(engine.runner, pipeline, wanted, batch=asked.batch, repeats=asked.repeats)
+    measured, largest = measure(
+        engine.runner, pipeline, wanted, batch=asked.batch, repeats=asked.repeats, view=engine.view
+    )
     told: dict[str, Any] = {f"{way}_per_s": _median(turns, "clock") for way, turns in measured.items()}
     told["max_difference"] = largest
     told |= {f"{way}_spread": [min(speeds), max(speeds)] for way, speeds in _each(measured, "clock").items()}
@@ -70,6 +80,7 @@ def main() -> None:
         "control_end": CONTROL_END,
     }
     told |= {"pictures": asked.pictures, "batch": asked.batch, "repeats": asked.repeats, "ready_s": ready_s}
+    told |= {f"{way}_steps_per_s": told[f"{way}_per_s"] * asked.steps for way in measured if asked.previews}
     told |= {"device": str(engine.runner.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if asked.json:
         print(json.dumps(told, indent=2))
@@ -78,9 +89,15 @@ def main() -> None:
 
 
 def measure(
-    runner: FluxRunner, pipeline: Any, wanted: Sequence[PictureRequest], *, batch: int, repeats: int
+    runner: FluxRunner,
+    pipeline: Any,
+    wanted: Sequence[PictureRequest],
+    *,
+    batch: int,
+    repeats: int,
+    view: View | None = None,
 ) -> tuple[dict[str, list[Speed]], float]:
-    """Return the speeds of every way, one a repeat, and the largest difference."""
+    """Return the speeds of every way, one a repeat, and the largest difference; with a view also what previews cost."""
     apart = max(1, wanted[0].steps // batch)
     ways: dict[str, Callable[[], Pictures]] = {
         "singles": lambda: stock(pipeline, runner, wanted, 1),
@@ -88,10 +105,13 @@ def measure(
         "ours": lambda: ours(InflightEngine(runner, batch), wanted, apart=0),
         "ours_staggered": lambda: ours(InflightEngine(runner, batch), wanted, apart=apart),
     }
+    for way, every_s in PREVIEWED.items() if view is not None else ():
+        ways[way] = lambda every_s=every_s: ours(InflightEngine(runner, batch, view), wanted, every_s=every_s)
     drawn = {way: draw() for way, draw in ways.items()}  # not timed: everything is warm after it
     largest = max(
         float(np.abs(mine - theirs).max())
-        for way in ("ours", "ours_staggered")
+        for way in drawn
+        if way.startswith("ours")
         for mine, theirs in zip(drawn[way], drawn["singles"], strict=True)
     )
     measured: dict[str, list[Speed]] = {way: [] for way in ways}
@@ -125,15 +145,22 @@ def requests(known: Profile, count: int, steps: int) -> list[PictureRequest]:
     ]
 
 
-def ours(engine: InflightEngine, wanted: Sequence[PictureRequest], *, apart: int) -> Pictures:
-    """Draw with our engine; `apart` forwards between two pictures, 0 for all at once."""
+def ours(
+    engine: InflightEngine, wanted: Sequence[PictureRequest], *, apart: int = 0, every_s: float | None = None
+) -> Pictures:
+    """Draw with our engine; `apart` forwards between two pictures, 0 for all at once; a preview of each `every_s`."""
+    seen: dict[str, float] = {}
     drawn: dict[str, NDArray[np.float32]] = {}
     waiting = list(reversed(wanted))
     forwards = 0
     while waiting or engine.has_work():
         while waiting and (forwards >= (len(wanted) - len(waiting)) * apart or not engine.has_work()):
             engine.submit(waiting.pop())
+        for key in engine.live_keys() if every_s is not None else ():
+            if time.perf_counter() - seen.get(key, -1.0) >= every_s:
+                engine.preview(key)
         report = engine.step()
+        seen |= {preview.key: time.perf_counter() for preview in report.previews}
         forwards += bool(report.rows)
         for outcome in report.outcomes:
             assert isinstance(outcome, Finished), outcome
@@ -212,6 +239,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="rows of our engine, and pictures of a stock call")
     parser.add_argument("--steps", type=int, default=14, help="between the built-in model's 8 and FLUX's 28")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--previews", action="store_true", help="measure also what previews cost")
     parser.add_argument("--models-dir", type=Path, default=Path("var/models"))
     return parser.parse_args()
 
@@ -229,8 +257,10 @@ def _show(told: dict[str, Any]) -> None:
         "{pictures} pictures of {profile}, {width}x{height}, {steps} steps, control to {control_end:.0%}, batches of "
         "{batch}, {repeats} times each on {device}; pictures per second:".format(**told)
     )
-    for way in WAYS:
-        line = f"  {way:15}"
+    for way in [*WAYS, *PREVIEWED]:
+        if f"{way}_per_s" not in told:
+            continue
+        line = f"  {way:25}"
         for unit in ("s", "cpu_s"):
             if f"{way}_per_{unit}" in told:
                 speed = told[f"{way}_per_{unit}"]

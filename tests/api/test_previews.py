@@ -15,7 +15,9 @@ from support.previewing import Clock, a_preview, webp
 from support.serving import Served, serving, settings_for
 from support.waiting import wait_until
 
+from api.live import CONNECTED
 from api.previews import PREVIEW, Previews
+from api.sockets import PREVIEW_WINDOW_PACKETS, _Outlet
 from posegen.bell import PREVIEW_PREFIX, Bell
 from posegen.previews import MOST_MESSAGE_BYTES
 
@@ -171,6 +173,36 @@ def test_who_is_not_ready_misses_previews_and_uses_up_nobodys_turn(previews: Pre
     previews.remove("ann", quick)
 
     assert (slow.shown, quick.shown) == ([5], [4, 5])
+
+
+class FakeServer:
+    """A Socket.IO server with one socket, as far as an outlet asks it."""
+
+    def __init__(self) -> None:
+        self.manager = self.eio = self.queue = self
+        self.sockets = {"e1": self}
+        self.unread = 0
+
+    def eio_sid_from_sid(self, *_: str) -> str:
+        return "e1"
+
+    def qsize(self) -> int:
+        return self.unread
+
+    async def emit(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def test_a_socket_is_ready_once_it_was_greeted_and_while_it_has_read_nearly_all() -> None:
+    server = FakeServer()
+    outlet = _Outlet(server, "s1")
+    ready = [outlet.is_ready()]
+    asyncio.run(outlet.emit(CONNECTED, {}))
+    ready.append(outlet.is_ready())
+    server.unread = PREVIEW_WINDOW_PACKETS
+    ready.append(outlet.is_ready())
+
+    assert ready == [False, True, False]
 
 
 def test_a_client_that_reads_nothing_is_sent_few_previews_and_none_before_its_greeting(
