@@ -108,20 +108,23 @@ class Storage:
         except (BaseError, OSError) as error:
             raise StorageAway("its list of files") from error
 
-    def delete_unfinished(self, *, before: datetime) -> int:
-        """Delete what a killed process left half written before that time; return how many. Raises StorageAway."""
-        deleted = 0
-        try:
-            for folder, _folders, names in os.walk(self._folder):
-                for path in (Path(folder, name) for name in names if _UNFINISHED.fullmatch(name)):
+    def delete_unfinished(self, *, before: datetime) -> Iterator[int]:
+        """Delete what killed processes left half written before that time; yield each folder's count.
+
+        Raises StorageAway.
+        """
+        for folder, _folders, names in os.walk(self._folder):
+            deleted = 0
+            for path in (Path(folder, name) for name in names if _UNFINISHED.fullmatch(name)):
+                try:
                     if path.stat().st_mtime < before.timestamp():
-                        path.unlink(missing_ok=True)
+                        path.unlink()
                         deleted += 1
-        except FileNotFoundError:
-            return deleted  # the writer has just finished it; the rest waits for the next time
-        except OSError as error:
-            raise StorageAway("its list of files") from error
-        return deleted
+                except FileNotFoundError:
+                    continue  # its writer has finished it
+                except OSError as error:
+                    raise StorageAway(path.name) from error
+            yield deleted
 
     def delete(self, key: str) -> None:
         """Delete a file; one that is gone already is no error. Raises StorageAway."""

@@ -43,11 +43,12 @@ _ROWS_PER_PAGE = 500
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep has found so far."""
+    """What a sweep has found so far. `unfinished` files are those that a killed process was still writing."""
 
     files: int = 0
     deleted: int = 0
     deleted_bytes: int = 0
+    unfinished: int = 0
 
 
 def sweep(database: Database, storage: Storage, swept: Swept, *, dry_run: bool = False) -> Iterator[None]:
@@ -68,7 +69,9 @@ def sweep(database: Database, storage: Storage, swept: Swept, *, dry_run: bool =
                 _count(swept, old[key], dry_run=dry_run)
             yield
     if not dry_run:
-        storage.delete_unfinished(before=before)
+        for deleted in storage.delete_unfinished(before=before):
+            swept.unfinished += deleted
+            yield
 
 
 def unnamed_keys(session: Session, keys: Collection[str]) -> set[str]:

@@ -13,6 +13,7 @@ from support.serving import settings_for
 from posegen.books import read_books
 from posegen.favorites import mark_favorite
 from posegen.finishing import cancel_generation
+from posegen.identifiers import new_id
 from posegen.retention import Pruned, forget_generation, prune_generations
 from posegen.statistics import statistics_of
 from posegen.storage import Storage
@@ -87,6 +88,7 @@ def test_a_generation_with_a_favourite_stays_whole(house: House, store: Storage)
     with house.database.writing() as session:
         mark_favorite(session, "ann", house.pictures(generation_id)[0].id, is_favorite=True)
 
+    assert prune(house, store, dry_run=True).generations == 0
     assert prune(house, store).generations == 0
     assert len(house.pictures(generation_id)) == 2
     assert files(store) == 4
@@ -98,6 +100,19 @@ def test_what_is_not_final_stays_however_old(house: House, store: Storage) -> No
 
     assert prune(house, store).generations == 0
     assert len(house.items(queued)) == 2
+
+
+def test_a_generation_stays_while_a_background_of_it_is_being_changed(house: House, store: Storage) -> None:
+    house.customer()
+    generation_id = deliver_order(house, store, 1)
+    drawn_item = house.items(generation_id)[0]
+    columns = {column.key: getattr(drawn_item, column.key) for column in WorkItem.__table__.columns}
+    later_change = {"id": new_id(), "kind": "background", "part": f"{drawn_item.part}:background:1"}
+    with house.database.writing() as session:
+        session.add(WorkItem(**{**columns, **later_change, "status": "queued", "finished_at": None}))
+
+    assert prune(house, store).generations == 0
+    assert len(house.items(generation_id)) == 2
 
 
 def test_failed_and_cancelled_generations_go_too(house: House, store: Storage) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from itsdangerous import URLSafeSerializer
+from support.house import all_at_once
 
 from posegen import storage as storage_module
 from posegen.errors import NotFound, StorageAway
@@ -69,6 +70,18 @@ def test_a_reader_sees_a_whole_file_or_the_one_before_it(store: Storage, tmp_pat
 
     assert odd == []
     assert [path.name for path in (tmp_path / "storage").rglob("*") if path.is_file()] == ["b2-1.png"]
+
+
+def test_a_folder_that_goes_with_its_last_file_never_takes_a_new_file_with_it(store: Storage) -> None:
+    def store_and_delete(name: str) -> None:
+        for _ in range(150):
+            store.put(f"generations/g1/{name}.png", b"x")
+            assert store.get(f"generations/g1/{name}.png") == b"x"
+            store.delete(f"generations/g1/{name}.png")
+
+    answers = all_at_once([lambda name=name: store_and_delete(name) for name in "abc"])
+
+    assert answers == [None] * 3
 
 
 def test_every_name_of_a_new_path_is_on_the_disk_when_put_returns(

@@ -53,9 +53,7 @@ def register(key: str) -> StoredObject:
     return StoredObject(key=key, content_type="image/png", size_bytes=5, created_at=NOW)
 
 
-def test_a_day_old_file_without_a_row_is_deleted_with_its_folder(
-    house: House, store: Storage, folder: Path
-) -> None:
+def test_a_day_old_file_without_a_row_is_deleted_with_its_folder(house: House, store: Storage, folder: Path) -> None:
     put(store, folder, "generations/g1/old-a1.png", age_s=A_DAY_S + 60)
     young = put(store, folder, "generations/g2/young-a1.png", age_s=A_DAY_S - 60)
     named = put(store, folder, "generations/g3/named-a1.png", age_s=A_DAY_S + 60)
@@ -70,6 +68,7 @@ def test_a_day_old_file_without_a_row_is_deleted_with_its_folder(
 
 def test_a_dry_run_deletes_nothing(house: House, store: Storage, folder: Path) -> None:
     key = put(store, folder, "generations/g1/old-a1.png", age_s=2 * A_DAY_S)
+    put(store, folder, "generations/g1/young-a1.png", age_s=60)
 
     assert swept(house, store, dry_run=True).deleted == 1
     assert store.holds(key)
@@ -167,7 +166,7 @@ def test_what_a_killed_process_left_half_written_is_deleted_too(
         (folder / "generations/g1" / name).write_bytes(b"half")
         os.utime(folder / "generations/g1" / name, (time.time() - age_s,) * 2)
 
-    swept(sqlite_house, store)
+    assert swept(sqlite_house, store).unfinished == 1
 
     assert sorted(path.name for path in (folder / "generations/g1").iterdir()) == ["whole.png", "young.png#1"]
 
