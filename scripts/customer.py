@@ -14,9 +14,9 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-import engineio  # type: ignore[import-untyped]
 import httpx2
 import socketio
+from live_client import LiveClient
 from PIL import Image
 
 NAMESPACE = "/pose-generator"
@@ -121,7 +121,7 @@ class Channel:
         auth: dict[str, Any] = {"token": self._customer.token}
         if after is not None:
             auth["lastEventId"] = after
-        self._socket = _Socket(reconnection=False)
+        self._socket = LiveClient(reconnection=False)
         self._socket.on(EVENT, partial(self._take, self._connection), namespace=NAMESPACE)
         told = "" if after is None else f", lastEventId={after}"
         self._customer.transcript.line(f"Socket.IO {NAMESPACE}: connect{told}")
@@ -166,18 +166,6 @@ class Channel:
                 self._connection += 1
         told = [f"{name}={shown(event[name])}" for name in _TOLD if event.get(name) is not None]
         self._customer.transcript.line(f"  event {event['eventId']} {event['type']}  {'  '.join(told)}".rstrip())
-
-
-class _Wire(engineio.Client):  # type: ignore[misc]
-    """Handles packets one by one: the library gives each a thread of its own, which tells them in any order."""
-
-    def _trigger_event(self, event: str, *arguments: Any, **more: Any) -> Any:
-        return super()._trigger_event(event, *arguments, **{**more, "run_async": False})
-
-
-class _Socket(socketio.Client):  # type: ignore[misc]
-    def _engineio_client_class(self) -> type[_Wire]:
-        return _Wire
 
 
 _TOLD = ("variationKey", "status", "completed", "failed", "total", "percentage", "estimatedTimeRemaining", "error")

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import socketio
+from live_client import LiveClient
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -100,7 +101,7 @@ class Channel:
 
     def __init__(self, url: str, token: str) -> None:
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._socket = socketio.Client(reconnection_delay_max=2)
+        self._socket = LiveClient(reconnection_delay_max=2)
         self._socket.on(EVENT, self.events.put, namespace=NAMESPACE)
         try:
             self._socket.connect(url, auth={"token": token}, namespaces=[NAMESPACE], wait_timeout=5)

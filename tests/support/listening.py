@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import socketio
+from live_client import LiveClient
 
 from support.waiting import wait_until
 
@@ -23,7 +23,7 @@ class Listener:
         self.refusals: list[Any] = []
         self._lock = threading.Lock()
         self._url = url
-        self._socket = socketio.Client(reconnection=False)
+        self._socket = LiveClient(reconnection=False)
         self._wire: Any = None
         for event in TOLD:
             self._socket.on(event, self._noting(event), namespace=NAMESPACE)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-import socketio
+from live_client import LiveClient
 from support.house import House
 from support.processes import RealProcess
 from support.waiting import wait_until
@@ -43,7 +43,7 @@ class Customer:
         self.id: str = answer.json()["data"]["user"]["id"]
         self.token: str = answer.json()["data"]["token"]
         self._http.headers["Authorization"] = f"Bearer {self.token}"
-        self._sockets: list[socketio.Client] = []
+        self._sockets: list[LiveClient] = []
 
     def close(self) -> None:
         for socket in self._sockets:
@@ -53,7 +53,7 @@ class Customer:
     def follow(self, *, after: int | None = None) -> list[dict[str, Any]]:
         """Open a socket, from event `after` on; return the list it fills."""
         told: list[dict[str, Any]] = []
-        socket = socketio.Client()
+        socket = LiveClient()
         socket.on("pose-generation-update", told.append, namespace=NAMESPACE)
         auth = {"token": self.token} if after is None else {"token": self.token, "lastEventId": after}
         socket.connect(self.url, auth=auth, namespaces=[NAMESPACE], transports=["websocket"])

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import socketio
+from live_client import LiveClient
 from PIL import Image
 from support.waiting import wait_until
 
@@ -23,7 +23,7 @@ class Watcher:
     def __init__(self, customer: "Customer", **auth: Any) -> None:
         self.previews: list[tuple[float, dict[str, Any]]] = []
         self.order: list[str] = []
-        self._socket = socketio.Client()
+        self._socket = LiveClient()
         self._socket.on("pose-generation-preview", self._preview, namespace=NAMESPACE)
         self._socket.on("pose-generation-update", lambda told: self.order.append(told["type"]), namespace=NAMESPACE)
         self._socket.on("connected", lambda _told: self.order.append("connected"), namespace=NAMESPACE)
