@@ -1,7 +1,7 @@
 """The API as one ASGI app: REST routes, Socket.IO beside them, and the tasks that run as long as it does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -129,12 +129,19 @@ def _lifespan(service: Service, live: Live, sockets: Sockets, previews: Previews
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             await sockets.close()
             # A cancelled task leaves its thread behind, still in the middle of a transaction.
             await asyncio.get_running_loop().shutdown_default_executor()
             service.close()
 
     return running
+
+
+async def _end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until they are over: a library that takes a cancellation for a timeout must not keep the process."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _done, left = await asyncio.wait(left, timeout=1.0)

@@ -1,5 +1,8 @@
 """The real API under a real uvicorn, in a thread of the test: reached over TCP like any client reaches it."""
 
+import asyncio
+import faulthandler
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from support.waiting import wait_until
 
 SECRET = "a secret for tests that is long enough"
 ROOT = "/api/apps/pose-generator"
+STOPS_WITHIN_S = 40.0
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"
 
 
@@ -78,5 +82,13 @@ def serving(settings: Settings) -> Iterator[Served]:
         for client in served.clients:
             client.close()
         server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive(), "the API did not stop"
+        thread.join(STOPS_WITHIN_S)
+        if thread.is_alive():
+            faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+            raise AssertionError(f"the API did not stop; its tasks: {_tasks(server)}")
+
+
+def _tasks(server: uvicorn.Server) -> list[str]:
+    """What the API's event loop still waits for."""
+    loop = server.servers[0].get_loop()
+    return [f"{task.get_name()} at {task.get_stack(limit=3)}" for task in asyncio.all_tasks(loop)]
