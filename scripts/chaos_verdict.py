@@ -46,6 +46,8 @@ class Report:
     takeovers: int = 0
     takeover_p50_s: float | None = None
     takeover_p99_s: float | None = None
+    returned_p50_s: float | None = None
+    returned_p99_s: float | None = None
     reconcile_ok: bool = False
     overwritten: int = 0
     event_gaps: int = 0
@@ -247,20 +249,23 @@ class Counting:
         self._wrong("customers_broke", (f"{n['customer']}: {n['error']}" for n in self._calls.of("customer_broke")))
 
     def _time_takeovers(self) -> None:
-        took: list[float] = []
+        returned: list[float] = []
+        taken: list[float] = []
         for killed in self._ground.notes.of("worker_killed"):
-            took += _taken_over(self._moves, f"{os.uname().nodename}-{killed['pid']}-", killed["at"])
-        self.report.takeovers = len(took)
-        self.report.takeover_p50_s = percentile(took, 0.50)
-        self.report.takeover_p99_s = percentile(took, 0.99)
+            died = _after_death(self._moves, f"{os.uname().nodename}-{killed['pid']}-", killed["at"])
+            returned += died.returned
+            taken += died.taken
+        self.report.takeovers = len(taken)
+        self.report.returned_p50_s, self.report.returned_p99_s = percentile(returned, 0.50), percentile(returned, 0.99)
+        self.report.takeover_p50_s, self.report.takeover_p99_s = percentile(taken, 0.50), percentile(taken, 0.99)
         slow = self.report.takeover_p99_s is not None and self.report.takeover_p99_s >= TAKEOVER_P99_S
         if slow and not self._is_database_kept_away():
             self.report.broken.append(f"takeover_p99_s is {self.report.takeover_p99_s} s")
         went_on = {note["pid"]: note["at"] for note in self._ground.notes.of("worker_went_on")}
         for stopped in self._ground.notes.of("worker_stopped"):
-            took = _taken_over(self._moves, f"{os.uname().nodename}-{stopped['pid']}-", stopped["at"])
+            slept = _after_death(self._moves, f"{os.uname().nodename}-{stopped['pid']}-", stopped["at"])
             woke = went_on.get(stopped["pid"], float("inf"))
-            self.report.ghosts_overtaken += any(stopped["at"] + one < woke for one in took)
+            self.report.ghosts_overtaken += any(stopped["at"] + one < woke for one in slept.taken)
 
     def _is_database_kept_away(self) -> bool:
         """Tell whether faults kept everybody from writing, so that the time of a takeover says nothing of its own.
@@ -300,21 +305,29 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 1)
 
 
-def _taken_over(all_moves: Sequence[Move], worker: str, died_at: float) -> list[float]:
-    """Return for each picture that a worker held when it died how long it took until another held it."""
-    held: dict[str, Move] = {}
-    took: list[float] = []
+@dataclass(slots=True)
+class _AfterDeath:
+    """How long after a worker's death its pictures were queued again, and held by another; in seconds."""
+
+    returned: list[float] = field(default_factory=list)
+    taken: list[float] = field(default_factory=list)
+
+
+def _after_death(all_moves: Sequence[Move], worker: str, died_at: float) -> _AfterDeath:
+    """Follow every picture that a worker held when it died. Those that were finished or cancelled are left out."""
+    held: set[str] = set()
+    after = _AfterDeath()
     for move in all_moves:
-        mine = move.to_status == ItemStatus.DRAWING and (move.to_worker or "").startswith(worker)
-        if mine:
-            held[move.item_id] = move
+        if move.to_status == ItemStatus.DRAWING and (move.to_worker or "").startswith(worker):
+            held.add(move.item_id)
         elif move.item_id in held:
-            if move.to_status == ItemStatus.DRAWING and move.at > died_at:
-                took.append(move.at - died_at)
-                del held[move.item_id]
-            elif move.to_status != ItemStatus.QUEUED or move.at < died_at:
-                del held[move.item_id]  # finished, cancelled or given back: nobody had to take it over
-    return took
+            if move.at > died_at and move.to_status == ItemStatus.QUEUED:
+                after.returned.append(move.at - died_at)
+                continue
+            if move.at > died_at and move.to_status == ItemStatus.DRAWING:
+                after.taken.append(move.at - died_at)
+            held.discard(move.item_id)
+    return after
 
 
 def faults_of(done: Mapping[str, int]) -> dict[str, int]:
