@@ -7,6 +7,7 @@ figures show it. The checks share no code with what writes the rows: they know o
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache, cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -56,7 +57,7 @@ class Promise:
     figures: Mapping[str, Column]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """Promises about one kind of row, tested in one pass over `source`."""
 
@@ -67,7 +68,7 @@ class Check:
 
     def disagreements(self, connection: Connection) -> Iterator[Disagreement]:
         """Yield every promise that a row breaks."""
-        for row in connection.execute(self._query()):
+        for row in connection.execute(self._query):
             values = iter(row)
             row_id = str(next(values))
             for promise in self.promises:
@@ -76,6 +77,7 @@ class Check:
                 if broken:
                     yield Disagreement(promise=promise.name, kind=self.kind, id=row_id, figures=figures)
 
+    @cached_property
     def _query(self) -> Select[*tuple[Any, ...]]:
         columns: list[ColumnElement[Any]] = []
         for number, promise in enumerate(self.promises):
@@ -85,8 +87,9 @@ class Check:
         return select(self.id.label("row_id"), *columns).select_from(self.source).where(broken).order_by(self.id)
 
 
+@cache
 def checks() -> tuple[Check, ...]:
-    """Return every check."""
+    """Return every check, made once."""
     return (_users(), _generations(), _forgotten(), _entries(), _items(), _pictures())
 
 

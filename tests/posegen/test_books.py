@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from support.house import NOW, House
 
-from posegen.books import Books, books_of, read_books
+from posegen.books import Books, disagreements, read_books
 from posegen.errors import Conflict
 from posegen.finishing import cancel_generation
 from posegen.promises import checks
@@ -140,7 +140,7 @@ def test_everything_that_disagrees_is_named(house: House) -> None:
         with house.database.engine.execution_options(writes=True).connect() as connection:
             changed = connection.execute(text(statement.format(**ids))).rowcount
             assert changed, statement
-            assert {one.promise for one in books_of(connection).disagreements} == broken, statement
+            assert {one.promise for one in disagreements(connection)} == broken, statement
             connection.rollback()
 
     every = {promise.name for check in checks() for promise in check.promises}

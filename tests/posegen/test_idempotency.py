@@ -1,10 +1,13 @@
 """Idempotency-Keys of spending calls, whatever the call: one answer, kept long enough and not for ever."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from support.house import NOW, House, later
+from support.waiting import wait_until
 
 from posegen.database import Database
 from posegen.errors import IdempotencyMismatch
@@ -73,3 +76,36 @@ def test_a_key_outlives_the_connections_it_came_through(house: House) -> None:
     assert restarted.order("ann", 4, key="k", seed=7) == first
     assert house.balance("ann") == 880
     again.close()
+
+
+def test_a_twin_waits_for_the_first_and_is_answered_as_it_was(postgres_house: House) -> None:
+    house = postgres_house
+    house.customer()
+    answers: list[dict[str, Any] | None] = []
+    with ThreadPoolExecutor(1) as pool, house.database.writing() as session:
+        assert first_answer(session, repeatable(), now=NOW) is None
+        twin = pool.submit(lambda: answers.append(ask(house, repeatable())))
+        wait_until(lambda: _waits_for_a_lock(house))
+        assert not answers
+        keep_answer(session, repeatable(), {"generationId": "g"})
+        session.commit()
+        twin.result(30)
+
+    assert answers == [{"generationId": "g"}]
+
+
+def test_a_twin_of_a_call_that_was_refused_is_a_first_call(postgres_house: House) -> None:
+    house = postgres_house
+    house.customer()
+    with ThreadPoolExecutor(1) as pool, house.database.writing() as session:
+        assert first_answer(session, repeatable(), now=NOW) is None
+        twin = pool.submit(lambda: ask(house, repeatable()))
+        wait_until(lambda: _waits_for_a_lock(house))
+        session.rollback()
+        assert twin.result(30) is None
+
+
+def _waits_for_a_lock(house: House) -> bool:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with house.database.reading() as session:
+        return bool(session.execute(waiting).scalar_one())
