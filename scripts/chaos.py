@@ -36,7 +36,6 @@ from posegen.statuses import ItemStatus
 _TICK_S = 0.05
 _TOLD_EVERY_S = 5.0
 USUAL_KILLS = 10
-CRASHES_EACH = 3
 _FEED_PICTURES = 36
 _INFLICT_WITHIN_S = 30.0
 
@@ -205,7 +204,7 @@ def _plan(asked: argparse.Namespace) -> Plan:
         for name in Plan.__slots__
         if name not in ("faults", "crash_points") and hasattr(asked, name)
     }
-    plan = Plan(faults=faults, crash_points=CRASHES_EACH * asked.crash_points, **given)
+    plan = Plan(faults=faults, crash_points=asked.each * asked.crash_points, **given)
     return replace(plan, pause_s=plan.pause_s if asked.pause_given else max(30.0, plan.lease_s + 10.0))
 
 
@@ -221,7 +220,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--ghosts", type=int, default=0, help="workers that are stopped past their lease; alone: only those"
     )
     parser.add_argument("--faults", help="only these: redis-kill=50,redis-flush=5 (a bare name: --kills of it)")
-    parser.add_argument("--crash-points", action="store_true", help="kill a process three times at every crash point")
+    parser.add_argument("--crash-points", action="store_true", help="let a process die at every crash point")
+    parser.add_argument("--each", type=int, default=3, help="how often at each crash point (3)")
     parser.add_argument("--trace", action="store_true", help="list the crash points that were never reached")
     parser.add_argument("--db", choices=("sqlite", "postgres"), default=usual.db)
     parser.add_argument("--engine", choices=("fake", "tiny"), default=usual.engine)

@@ -14,7 +14,8 @@ from chaos_customers import Customer
 from chaos_ground import Ground
 from chaos_notes import Notes
 from chaos_plan import Fault
-from chaos_recorder import Move, changes, moves
+from chaos_recorder import changes, moves
+from chaos_timing import after_death, percentile
 from chaos_watch import FileWatch, RingWatch
 from sqlalchemy import select
 
@@ -252,7 +253,7 @@ class Counting:
         returned: list[float] = []
         taken: list[float] = []
         for killed in self._ground.notes.of("worker_killed"):
-            died = _after_death(self._moves, f"{os.uname().nodename}-{killed['pid']}-", killed["at"])
+            died = after_death(self._moves, f"{os.uname().nodename}-{killed['pid']}-", killed["at"])
             returned += died.returned
             taken += died.taken
         self.report.takeovers = len(taken)
@@ -263,7 +264,7 @@ class Counting:
             self.report.broken.append(f"takeover_p99_s is {self.report.takeover_p99_s} s")
         went_on = {note["pid"]: note["at"] for note in self._ground.notes.of("worker_went_on")}
         for stopped in self._ground.notes.of("worker_stopped"):
-            slept = _after_death(self._moves, f"{os.uname().nodename}-{stopped['pid']}-", stopped["at"])
+            slept = after_death(self._moves, f"{os.uname().nodename}-{stopped['pid']}-", stopped["at"])
             woke = went_on.get(stopped["pid"], float("inf"))
             self.report.ghosts_overtaken += any(stopped["at"] + one < woke for one in slept.taken)
 
@@ -295,39 +296,6 @@ class Counting:
         slow = sum(call["status"] != 202 or call["took_s"] > SPEND_S for call in spends)
         if slow and alone:
             self.report.broken.append(f"{slow} spending calls were refused or took over {SPEND_S:g} s without Redis")
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the value that `share` of all are not above; None of nothing."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 1)
-
-
-@dataclass(slots=True)
-class _AfterDeath:
-    """How long after a worker's death its pictures were queued again, and held by another; in seconds."""
-
-    returned: list[float] = field(default_factory=list)
-    taken: list[float] = field(default_factory=list)
-
-
-def _after_death(all_moves: Sequence[Move], worker: str, died_at: float) -> _AfterDeath:
-    """Follow every picture that a worker held when it died. Those that were finished or cancelled are left out."""
-    held: set[str] = set()
-    after = _AfterDeath()
-    for move in all_moves:
-        if move.to_status == ItemStatus.DRAWING and (move.to_worker or "").startswith(worker):
-            held.add(move.item_id)
-        elif move.item_id in held:
-            if move.at > died_at and move.to_status == ItemStatus.QUEUED:
-                after.returned.append(move.at - died_at)
-                continue
-            if move.at > died_at and move.to_status == ItemStatus.DRAWING:
-                after.taken.append(move.at - died_at)
-            held.discard(move.item_id)
-    return after
 
 
 def faults_of(done: Mapping[str, int]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from chaos_plan import Fault, Plan, mixed, named
 from chaos_recorder import Move, changes, install, moves
-from chaos_verdict import _after_death, percentile
+from chaos_timing import after_death, percentile
 from chaos_watch import FileWatch, RingWatch
 from sqlalchemy import delete, update
 from support.house import NOW, House, later
@@ -92,7 +92,7 @@ def test_a_takeover_lasts_from_the_death_until_another_holds_the_picture() -> No
         move(32, "drawing", "host-8-y", item="a"),
     ]
 
-    after = _after_death(seen, "host-7-", 10.0)
+    after = after_death(seen, "host-7-", 10.0)
     assert (after.returned, after.taken) == ([20.0], [22.0])
 
 
@@ -105,7 +105,7 @@ def test_a_picture_that_was_given_back_or_cancelled_is_no_takeover() -> None:
         move(12, "cancelled", "host-7-x", item="b"),
     ]
 
-    assert _after_death(seen, "host-7-", 10.0).taken == []
+    assert after_death(seen, "host-7-", 10.0).taken == []
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
