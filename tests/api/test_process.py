@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
+import psutil
 from support.listening import listening
 from support.processes import RealProcess
 from support.serving import ROOT, SECRET, Served
@@ -17,8 +17,8 @@ from uvicorn.config import STARTUP_FAILURE
 from posegen.ports import free_port
 
 FORBIDDEN = ("torch", "diffusers", "transformers", "numpy", "gpu_worker", "models.inflight", "models.runner")
-START_AT_MOST_S = 10.0
-"""The figure to beat is two seconds on a quiet machine; this one also holds on a machine that is busy testing."""
+START_AT_MOST_S = 5.0
+"""Of the processor's time. The figure to beat is two seconds; a busy machine is slower by that measure too."""
 
 
 def environment(database_url: str, folder: Path, **more: str) -> dict[str, str]:
@@ -51,11 +51,10 @@ def test_it_starts_serves_and_stops_when_asked(sqlite_url: str, tmp_path: Path) 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = environment(sqlite_url, tmp_path)
-    began = time.monotonic()
     argv = ["python", "-m", "api", "--host", "127.0.0.1", "--port", str(port)]
     with RealProcess(argv, log_file=tmp_path / "api.log", env=env) as process:
         wait_until(lambda: answers(url), timeout_s=30, message=lambda: process.log)
-        took_s = time.monotonic() - began
+        cpu = psutil.Process(process.pid).cpu_times()
         with httpx2.Client(base_url=url) as client:
             body = {"email": "ann@example.com", "password": "a long password"}
             token = client.post("/api/auth/register", json=body).json()["data"]["token"]
@@ -67,7 +66,7 @@ def test_it_starts_serves_and_stops_when_asked(sqlite_url: str, tmp_path: Path) 
     assert code == 0, process.log
     assert "api.stopped" in process.log
     assert "Traceback" not in process.log
-    assert took_s < START_AT_MOST_S
+    assert cpu.user + cpu.system < START_AT_MOST_S
 
 
 def test_settings_that_cannot_work_end_it_with_a_sentence(tmp_path: Path) -> None:

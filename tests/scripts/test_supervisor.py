@@ -71,7 +71,7 @@ def test_parts_that_ignore_sigterm_share_one_deadline(tmp_path: Path) -> None:
         took_s = time.monotonic() - began
 
     assert len(said) == 4
-    assert 1.0 <= took_s < 2.0
+    assert 1.0 <= took_s < 3.5  # one after the other they would take four
 
 
 def test_hurrying_does_not_wait_for_the_deadline(tmp_path: Path) -> None:
