@@ -50,7 +50,7 @@ class Plan:
 
     db: str = "sqlite"
     engine: str = "fake"
-    step_s: float = 0.03
+    step_s: float = 0.02
     faults: Mapping[Fault, int] = field(default_factory=dict)
     crash_points: int = 0
     """So often each crash point is crossed by a process that dies there; 0: not at all."""
@@ -63,7 +63,9 @@ class Plan:
     customers: int = 6
     think_s: float = 2.0
     orders: int = 0
-    queued: int = 0
+    queued: int = 12
+    """So many pictures wait at each fault. With an idle service most kills would hit pictures that are drawn alone since
+    a first kill, and three such deaths end a picture, as they should."""
     lease_s: int = 20
     rest_s: float = 300.0
     seed: int = 1
