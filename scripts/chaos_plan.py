@@ -64,8 +64,8 @@ class Plan:
     think_s: float = 2.0
     orders: int = 0
     queued: int = 12
-    """So many pictures wait at each fault. With an idle service most kills would hit pictures that are drawn alone since
-    a first kill, and three such deaths end a picture, as they should."""
+    """So many pictures wait at each fault. In an idle service most kills would hit pictures that are drawn alone, for
+    they were hit before, and three such deaths end a picture, as they should."""
     lease_s: int = 20
     rest_s: float = 300.0
     seed: int = 1
@@ -90,7 +90,7 @@ class Plan:
 
 MOST_POINTS = 60
 CRASH_USUALLY_S = 12.0
-CRASH_WITHIN_S = 40.0
+CRASH_WITHIN_S = 90.0
 """A crash point that is not reached within this is reported as missed."""
 
 
