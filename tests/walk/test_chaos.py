@@ -19,7 +19,7 @@ from posegen.crash_points import Act
 ROOT = Path(__file__).parents[2]
 SELDOM = {Act.COMMIT_FAILURE, Act.FILE_DELETE, Act.COMMIT_RETURN}
 """Crossed only when a fault hits at the right moment, which a short run may miss; --crash-points makes them happen."""
-SHORT = ("--kills", "3", "--lease-s", "3", "--pause-s", "12", "--every-s", "1.2", "--think-s", "0.7", "--rest-s", "120")
+SHORT = ("--kills", "2", "--lease-s", "3", "--pause-s", "12", "--every-s", "1", "--think-s", "0.7", "--rest-s", "120")
 
 
 def run_chaos(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
