@@ -6,6 +6,7 @@ check in a reading session, then note the login.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import NewType
 
 from pwdlib import PasswordHash
@@ -21,7 +22,6 @@ HashedPassword = NewType("HashedPassword", str)
 LEAST_PASSWORD_LENGTH = 12
 LONGEST_EMAIL = 320
 _HASHES = PasswordHash.recommended()
-_NOBODY = _HASHES.hash("nobody has this password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,8 @@ def register(session: Session, *, email: str, password: HashedPassword, name: st
 def check_login(session: Session, *, email: str, password: str) -> User:
     """Return the user these belong to. Writes nothing. Raises LoginRefused."""
     user = session.scalars(select(User).where(User.email == _normalised(email))).one_or_none()
-    fits = _HASHES.verify(password, user.password_hash if user and user.password_hash else _NOBODY)
+    known = user.password_hash if user is not None else None
+    fits = _HASHES.verify(password, known or _hash_of_nobody())
     if user is None or user.password_hash is None or not fits:
         raise LoginRefused
     return user
@@ -180,3 +181,9 @@ def _keepable(email: str) -> bool:
 
 def _normalised(email: str) -> str:
     return email.strip().lower()
+
+
+@cache
+def _hash_of_nobody() -> str:
+    """Return what an unknown e-mail's password is compared with, so that it takes as long as a known one's."""
+    return _HASHES.hash("nobody has this password")
