@@ -37,6 +37,7 @@ _TICK_S = 0.05
 _TOLD_EVERY_S = 5.0
 USUAL_KILLS = 10
 _FEED_PICTURES = 36
+_FEED_WITHIN_S = 120.0
 _INFLICT_WITHIN_S = 30.0
 
 
@@ -46,7 +47,7 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.began = time.monotonic()
-        self.ground = Ground(plan, Notes)
+        self.ground = Ground(plan)
         self.calls = Notes(self.ground.folder / "customers.jsonl")
         self.faults = Faults(self.ground)
         self.closing = threading.Event()
@@ -120,8 +121,9 @@ class Run:
             self.skipped[fault] += not done
 
     def _feed(self, pictures: int) -> None:
-        """Let the feeder order until so many pictures are queued."""
-        while 0 <= self.faults.count(ItemStatus.QUEUED) < pictures:
+        """Let the feeder order until so many pictures are queued, as far as the time suffices."""
+        deadline = time.monotonic() + _FEED_WITHIN_S
+        while 0 <= self.faults.count(ItemStatus.QUEUED) < pictures and time.monotonic() < deadline:
             order = self._feeding.submit(self.customers[0].order, _FEED_PICTURES)
             while not order.done():
                 self.tick()  # the API may be stopped, and we are who lets it go on
@@ -153,9 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"--faults: {error}; choose from {', '.join(Fault)}", file=sys.stderr)
         return 2
-    print(f"This takes at most {plan.most_s / 60:.0f} minutes.", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run = Run(plan)
+    told = f"This takes at most {plan.most_s / 60:.0f} minutes; everything lives in {run.ground.folder} meanwhile."
+    print(told, file=sys.stderr, flush=True)
     broken = True
     try:
         report = run.run()

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,11 +84,11 @@ class Process:
 class Ground:
     """Everything that runs. All methods belong to the main thread: children end with the thread that started them."""
 
-    def __init__(self, plan: Plan, notes: Callable[[Path], Notes]) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.folder = (plan.folder or Path(tempfile.mkdtemp(prefix="posegen-chaos-"))).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.notes = notes(self.folder / "faults.jsonl")
+        self.notes = Notes(self.folder / "faults.jsonl")
         self.redis = PrivateRedis(self.folder / "redis")
         self.postgres = PostgresServer(durable=True) if plan.db == "postgres" else None
         self.port = free_port()
