@@ -75,6 +75,8 @@ def deliver_picture(
     outlook: read just before, in a transaction that nobody waits for; without one it is read here.
     """
     generation = locked_generation(session, claim.generation_id)
+    if generation is None:
+        return False
     item = _take(session, claim, ItemStatus.COMPLETED, now)
     if item is None:
         return False
@@ -120,6 +122,8 @@ def is_stored(session: Session, key: str) -> bool:
 def fail_picture(session: Session, claim: Claim, *, code: str, message: str, now: datetime) -> bool:
     """Fail a picture and refund it. False when the claim was lost: nothing changed. `message` is read by customers."""
     generation = locked_generation(session, claim.generation_id)
+    if generation is None:
+        return False
     item = _take(session, claim, ItemStatus.FAILED, now)
     if item is None:
         return False
@@ -180,14 +184,17 @@ def cancel_generation(session: Session, generation_id: str, user_id: str, *, now
     return generation
 
 
-def locked_generation(session: Session, generation_id: str) -> Generation:
-    """Return the generation, locked: the first lock of every transaction that makes a picture final."""
+def locked_generation(session: Session, generation_id: str) -> Generation | None:
+    """Return the generation, locked: the first lock of every transaction that makes a picture final.
+
+    None when it was forgotten since (posegen.retention): whoever held a picture of it lost it long ago.
+    """
     return session.scalars(
         select(Generation)
         .where(Generation.id == generation_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
-    ).one()
+    ).one_or_none()
 
 
 def _take(session: Session, claim: Claim, status: ItemStatus, now: datetime) -> WorkItem | None:

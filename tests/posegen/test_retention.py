@@ -232,3 +232,16 @@ def test_the_setting_is_forever_or_a_time(given: str, kept_for: timedelta | None
 def test_a_time_that_is_too_short_or_none_is_refused(given: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="keep_generations"):
         settings_for("sqlite://", tmp_path, keep_generations=given)
+
+
+def test_a_ghost_that_finishes_a_picture_of_a_forgotten_generation_is_told_that_it_lost_it(house: House) -> None:
+    house.customer()
+    generation_id = house.order("ann", 1).generation_id
+    (ghost,) = house.claim(1)
+    with house.database.writing() as session:
+        cancel_generation(session, generation_id, "ann", now=NOW)
+    with house.database.writing() as session:
+        assert forget_generation(session, generation_id, before=NOW + timedelta(days=1)) is not None
+
+    assert not house.deliver(ghost)
+    assert not house.fail(ghost)
