@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from chaos_faults import Faults
 from chaos_ground import Ground, Process
-from chaos_plan import CRASH_WITHIN_S
+from chaos_plan import CRASH_WITHIN_S, Fault
 
 from posegen.crash_points import Act, Moment
 
@@ -105,6 +105,8 @@ class Crashes:
             self._faults.poison(3)
         elif act == Act.FILE_DELETE:
             self._faults.take_away_from(armed)
+        elif act == Act.REDIS_RING and armed is not self._ground.api:
+            self._faults.inflict(Fault.REDIS_FLUSH)  # a worker's healer rings only when no ring is waiting
         elif act == Act.COMMIT_RETURN and self._faults.held_by(armed):
             armed.send(signal.SIGTERM)
 
