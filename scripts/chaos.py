@@ -70,7 +70,8 @@ class Run:
         crashes = Crashes(self.ground, self.faults, self.tick, lambda: self._feed(1))
         crashes.everywhere(self.plan.crash_points)
         self._order_until_enough()
-        self.faults.end_due(all_of_them=True)
+        while self.faults.pending:
+            self.tick()
         self.closing.set()
         wait_for_rest(self.ground, self.customers, self.tick, self.plan.rest_s)
         ask_all_again(self.customers, self.calls, self.files)

@@ -69,9 +69,14 @@ class Faults:
         self.done[fault] += done
         return done
 
-    def end_due(self, *, all_of_them: bool = False) -> None:
+    @property
+    def pending(self) -> bool:
+        """Tell whether a fault still lasts."""
+        return bool(self._due)
+
+    def end_due(self) -> None:
         """End the faults whose time is over."""
-        while self._due and (all_of_them or self._due[0][0] <= time.monotonic()):
+        while self._due and self._due[0][0] <= time.monotonic():
             heapq.heappop(self._due)[2]()
 
     def _later(self, after_s: float, end: Callable[[], None]) -> None:
