@@ -27,8 +27,8 @@ from posegen.queueing import Room
 from posegen.recovery import return_lapsed
 from posegen.retention import forget_generation
 from posegen.retrying import retry_generation
-from posegen.statuses import WorkerStatus
-from posegen.tables import Generation, LibraryPose, PoseCategory, User
+from posegen.statuses import ItemStatus, WorkerStatus
+from posegen.tables import Generation, LibraryPose, PoseCategory, User, WorkItem
 from posegen.workforce import WorkerReport, report
 
 Fresh = Callable[[], AbstractContextManager[Database]]
@@ -122,6 +122,19 @@ class MoneyMachine(RuleBasedStateMachine):
         for claim, outcome in zip(self.claims[before:], outcomes, strict=False):
             if outcome != "o":
                 self._finish(claim, delivers=outcome == "d")
+
+    @rule(seen=st.booleans(), taken_over=st.booleans(), delivers=st.booleans())
+    def sleep_through(self, seen: bool, taken_over: bool, delivers: bool) -> None:
+        """A worker is stopped past its leases, another may take over, and then it goes on as if nothing had been."""
+        before = len(self.claims)
+        self.claim("w1", 2)
+        ghosts = self.claims[before:]
+        self.wait(LEASE_S + 20, set())
+        self.recover(seen)
+        if taken_over:
+            self.claim("w2", 2)
+        for ghost in ghosts:
+            self._finish(ghost, delivers=delivers)
 
     @precondition(lambda self: self.claims)
     @rule(which=_some)
@@ -236,6 +249,9 @@ class MoneyMachine(RuleBasedStateMachine):
         self.balances[user] -= placed.credits_charged
 
     def _finish(self, claim: Claim, *, delivers: bool) -> None:
+        with self.database.reading() as session:
+            item = session.get(WorkItem, claim.item_id)
+            held = item is not None and (item.status, item.attempt) == (ItemStatus.DRAWING, claim.attempt)
         if delivers:
             with self._writing("deliver") as session:
                 won = deliver_picture(session, claim, _drawn(claim), now=self.now)
@@ -243,6 +259,7 @@ class MoneyMachine(RuleBasedStateMachine):
             known = [claim.generation_id] if claim.generation_id in self.owners else []
             with self._refunding("fail", known) as session:
                 won = fail_picture(session, claim, code="black", message="It came out black.", now=self.now)
+        assert won == held, "a stale write was accepted, or a good one refused"
         if won:
             assert claim.generation_id in self.owners, "a picture of a forgotten generation"
             assert claim.item_id not in self.ended, "a picture ended twice"
