@@ -21,9 +21,11 @@ previews of each picture a second, more than the service makes, and `ours_previe
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,11 @@ def measure(
         "ours": lambda: ours(InflightEngine(runner, batch), wanted, apart=0),
         "ours_staggered": lambda: ours(InflightEngine(runner, batch), wanted, apart=apart),
     }
-    for way, every_s in PREVIEWED.items() if view is not None else ():
-        ways[way] = lambda every_s=every_s: ours(InflightEngine(runner, batch, view), wanted, every_s=every_s)
+
+    def previewed(every_s: float) -> Pictures:
+        return ours(InflightEngine(runner, batch, view), wanted, every_s=every_s)
+
+    ways |= {way: partial(previewed, every_s) for way, every_s in PREVIEWED.items() if view is not None}
     drawn = {way: draw() for way, draw in ways.items()}  # not timed: everything is warm after it
     largest = max(
         float(np.abs(mine - theirs).max())
@@ -156,9 +161,10 @@ def ours(
     while waiting or engine.has_work():
         while waiting and (forwards >= (len(wanted) - len(waiting)) * apart or not engine.has_work()):
             engine.submit(waiting.pop())
-        for key in engine.live_keys() if every_s is not None else ():
-            if time.perf_counter() - seen.get(key, -1.0) >= every_s:
-                engine.preview(key)
+        if every_s is not None:
+            for key in engine.live_keys():
+                if time.perf_counter() - seen.get(key, -math.inf) >= every_s:
+                    engine.preview(key)
         report = engine.step()
         seen |= {preview.key: time.perf_counter() for preview in report.previews}
         forwards += bool(report.rows)
