@@ -13,6 +13,7 @@ from models.engine import Engine
 from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
 from models.profiles import FLUX1_DEV, TINY, profile
+from models.weights import find_weights
 from posegen.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,8 +90,6 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
 
 def _profile_for(device_type: str, settings: Settings) -> str:
     """Return FLUX for a card when its weights are on disk, else the built-in model."""
-    from models.loading import find_weights
-
     if device_type == "cuda":
         try:
             find_weights(FLUX1_DEV, settings.var_dir / "models")

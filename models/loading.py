@@ -1,12 +1,11 @@
 """From a profile's name to a running engine: finds or builds the weights and puts them on a device.
 
-Weights are read with the libraries' own `from_pretrained`, from a folder: the built-in model's, a folder named
-`<cache_dir>/<profile>` with `base/` and `controlnet/` in it, or the Hugging Face cache. Nothing is downloaded here.
+Weights are read with the libraries' own `from_pretrained`, from the folders that `models.weights` finds or from the
+built-in model's. Nothing is downloaded here.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +26,13 @@ from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
 from models.previews import View
 from models.previews_taef1 import load_view
-from models.profiles import Profile, Repository
+from models.profiles import Profile
 from models.profiles import profile as find_profile
 from models.runner import FluxRunner
 from models.schedule import Schedule
 from models.stepping import DoesNotFit
-from models.tiny import BASE, CONTROLNET, tiny_folder
-
-_BASE_FILES = ("transformer/*", "vae/*", "text_encoder/*", "text_encoder_2/*", "tokenizer/*", "tokenizer_2/*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightFolders:
-    """Where a profile's weights lie. base has FLUX's subfolders; controlnet is the ControlNet itself."""
-
-    base: Path
-    controlnet: Path
+from models.tiny import tiny_folder
+from models.weights import BASE, CONTROLNET, WeightFolders, find_weights
 
 
 def load_engine(
@@ -58,7 +48,7 @@ def load_engine(
     target = resolve_device(device)
     if target.type == "cpu" and known.cpu_threads is not None:
         torch.set_num_threads(known.cpu_threads)
-    components = load_components(find_weights(known, cache_dir), target, known)
+    components = load_components(weight_folders(known, cache_dir), target, known)
     default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
     runner = FluxRunner(known, components)
     view = _view(runner, cache_dir) if previews else None
@@ -73,37 +63,15 @@ def _view(runner: FluxRunner, cache_dir: Path) -> View:
         raise OutOfMemory(*runner.profile.default_size) from e
 
 
-def find_weights(profile: Profile, cache_dir: Path) -> WeightFolders:
+def weight_folders(profile: Profile, cache_dir: Path) -> WeightFolders:
     """Find a profile's weights on this machine, building the built-in model's. Raises WeightsMissing."""
-    if profile.base is None or profile.controlnet is None:
-        try:
-            built = tiny_folder(cache_dir)
-        except OSError as e:
-            raise WeightsMissing(profile.name, f"they cannot be built in {cache_dir}: {e.strerror}") from e
-        return WeightFolders(base=built / BASE, controlnet=built / CONTROLNET)
-    own = cache_dir / profile.name
-    if (own / BASE).is_dir() and (own / CONTROLNET).is_dir():
-        return WeightFolders(base=own / BASE, controlnet=own / CONTROLNET)
-    return WeightFolders(
-        base=_in_hub_cache(profile, profile.base, own, (*_BASE_FILES, "scheduler/*")),
-        controlnet=_in_hub_cache(profile, profile.controlnet, own, None),
-    )
-
-
-def _in_hub_cache(profile: Profile, repository: Repository, own: Path, files: tuple[str, ...] | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
+    if profile.base is not None:
+        return find_weights(profile, cache_dir)
     try:
-        found = snapshot_download(
-            repository.repo,
-            revision=repository.revision,
-            allow_patterns=list(files) if files else None,
-            local_files_only=True,
-        )
-    except LocalEntryNotFoundError as e:
-        raise WeightsMissing(profile.name, f"neither {own} nor the Hugging Face cache has {repository.repo}") from e
-    return Path(found)
+        built = tiny_folder(cache_dir)
+    except OSError as e:
+        raise WeightsMissing(profile.name, f"they cannot be built in {cache_dir}: {e.strerror}") from e
+    return WeightFolders(base=built / BASE, controlnet=built / CONTROLNET)
 
 
 def load_components(folders: WeightFolders, device: torch.device, profile: Profile) -> FluxComponents:

@@ -39,7 +39,7 @@ from PIL import Image, ImageDraw
 
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
-from models.loading import find_weights, load_engine
+from models.loading import load_engine, weight_folders
 from models.previews import View
 from models.profiles import Profile
 from models.requests import Finished, PictureRequest
@@ -64,7 +64,7 @@ def main() -> None:
     engine.warm_up()
     ready_s = time.perf_counter() - started
     wanted = requests(engine.profile, asked.pictures, asked.steps)
-    pipeline = stock_pipeline(engine.runner, find_weights(engine.profile, asked.models_dir).base / "vae")
+    pipeline = stock_pipeline(engine.runner, weight_folders(engine.profile, asked.models_dir).base / "vae")
     measured, largest = measure(
         engine.runner, pipeline, wanted, batch=asked.batch, repeats=asked.repeats, view=engine.view
     )

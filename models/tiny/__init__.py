@@ -15,9 +15,9 @@ from models.library_noise import quiet_libraries
 from models.tiny.autoencoder import build_autoencoder
 from models.tiny.denoiser import build_controlnet, build_transformer
 from models.tiny.texts import build_clip_encoder, build_clip_tokenizer, build_t5_encoder, build_t5_tokenizer
+from models.weights import BASE, CONTROLNET
 
 VERSION = "1"
-BASE, CONTROLNET = "base", "controlnet"
 _SEED = 20_261_124
 
 
