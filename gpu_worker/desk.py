@@ -7,7 +7,7 @@ pictures instead of keeping them for ever.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from time import monotonic
 
@@ -73,6 +73,14 @@ class Desk:
             self._tell()
             return held.claim
 
+    def acquit(self, key: str) -> None:
+        """Note that others may be drawn again, for this picture is on record as out of the engine."""
+        with self.changed:
+            held = self._held.get(key)
+            if held is not None:
+                held.claim = replace(held.claim, alone=False)
+                self._tell()
+
     def drop(self, key: str) -> Claim | None:
         """Take a claim off the desk: delivered, failed, given back or lost."""
         with self.changed:
@@ -119,7 +127,7 @@ class Desk:
             return held is None or self._clock() >= held.deadline
 
     def holds_suspect(self) -> bool:
-        """Tell whether a picture that must be drawn alone is held, be it in the engine or being finished.
+        """Tell whether a picture that must be drawn alone is held and was not acquitted yet.
 
         If the next one killed this process, a picture that was only being finished would be blamed for it too.
         """

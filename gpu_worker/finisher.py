@@ -24,7 +24,7 @@ from posegen.database import database_now
 from posegen.errors import DatabaseAway, PosegenError, StorageAway
 from posegen.estimates import outlook_of_generation
 from posegen.finishing import DrawnPicture, StoredFile, deliver_picture, fail_picture, is_stored
-from posegen.leases import Claim, give_back
+from posegen.leases import Claim, acquit, give_back
 from posegen.storage import Storage
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class Finisher:
         if self._desk.is_overdue(outcome.key):
             self._desk.drop(outcome.key)  # its lease was let go while it waited; somebody else draws it
         elif isinstance(outcome, Finished):
-            self._guarded(outcome.key, lambda: self._deliver_or_give_up(claim, outcome))
+            self._guarded(outcome.key, lambda: self._acquit_and_deliver(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
 
@@ -104,6 +104,16 @@ class Finisher:
             log.exception("finish.broke", key=key)
         finally:
             self._desk.drop(key)
+
+    def _acquit_and_deliver(self, claim: Claim, outcome: Finished) -> None:
+        if claim.alone:
+            try:
+                with self._announcer.writing(Act.COMMIT_RENEWAL) as session:
+                    acquit(session, claim.item_id, claim.attempt)
+                self._desk.acquit(outcome.key)
+            except DatabaseAway:  # it stays alone until it is delivered
+                log.warning("finish.database_away", key=outcome.key)
+        self._deliver_or_give_up(claim, outcome)
 
     def _deliver_or_give_up(self, claim: Claim, outcome: Finished) -> None:
         try:

@@ -29,6 +29,7 @@ from posegen.database import Database
 from posegen.errors import DatabaseAway
 from posegen.identifiers import new_id
 from posegen.leases import Claimant
+from posegen.processes import own_process
 from posegen.reconciler import Healer
 from posegen.settings import Settings
 from posegen.statuses import WorkerStatus
@@ -70,6 +71,7 @@ class WorkerProcess:
         self.meter = Meter()
         self.desk = Desk()
         self.status = WorkerStatus.STARTING
+        self.process = own_process()
         self.loaded: LoadedEngine | None = None
         self.hands: Hands | None = None
         self.engine_thread: EngineThread | None = None
@@ -221,6 +223,7 @@ class WorkerProcess:
             name=self.name,
             host=socket.gethostname(),
             pid=os.getpid(),
+            process=self.process,
             device=loaded.device if loaded else self.options.device,
             device_name=loaded.device_name if loaded else None,
             profile=loaded.engine.profile.name if loaded else self.options.profile or self.settings.profile,

@@ -33,7 +33,7 @@ class Act(StrEnum):
     COMMIT_DELIVERY = "commit.delivery"  # a picture is the customer's, or a photo's key-points are
     COMMIT_FAILURE = "commit.failure"  # a picture failed and is refunded
     COMMIT_RETURN = "commit.return"  # a worker gives back what it has not done
-    COMMIT_RENEWAL = "commit.renewal"  # leases are prolonged
+    COMMIT_RENEWAL = "commit.renewal"  # leases are prolonged, or a suspect picture is acquitted
     COMMIT_REPORT = "commit.report"  # a worker's heartbeat
     COMMIT_HEALING = "commit.healing"  # lapsed pictures are queued again, or given up
     COMMIT_UPKEEP = "commit.upkeep"  # what is old is forgotten

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Row, and_, func, select, true, update
+from sqlalchemy import CTE, ColumnElement, Row, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from posegen.queueing import Candidate, Room, choose
 from posegen.statuses import ItemKind, ItemStatus
 from posegen.tables import User, WorkItem
+from posegen.workforce import dead_workers
 
 CANDIDATES_PER_ROW = 4
 """Read so many candidates of a user per free row, since other workers may lock some of them first."""
@@ -121,6 +122,16 @@ def has_queued(session: Session, profile: str) -> bool:
     )
 
 
+def acquit(session: Session, item_id: str, attempt: int) -> None:
+    """Note that a picture that was drawn alone left the engine: a death from here on is not its doing."""
+    session.execute(
+        update(WorkItem)
+        .where(_held(item_id, attempt))
+        .values(drawn_alone=False)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def give_back(session: Session, item_id: str, attempt: int, *, now: datetime) -> bool:
     """Return an undrawn picture to the queue (a drain, or an engine that refused the batch). No crash is counted."""
     won = session.execute(
@@ -133,10 +144,16 @@ def give_back(session: Session, item_id: str, attempt: int, *, now: datetime) ->
 
 
 def lapsed_items(session: Session, *, now: datetime) -> Sequence[tuple[str, str | None]]:
-    """Return (item id, generation id) of items whose lease lapsed, by generation. Nothing is locked."""
+    """Return (item id, generation id) of items whose lease lapsed or whose worker is dead, by generation.
+
+    Nothing is locked.
+    """
     rows = session.execute(
         select(WorkItem.id, WorkItem.generation_id)
-        .where(WorkItem.status == ItemStatus.DRAWING, WorkItem.lease_until < now)
+        .where(
+            WorkItem.status == ItemStatus.DRAWING,
+            or_(WorkItem.lease_until < now, WorkItem.worker.in_(dead_workers())),
+        )
         .order_by(WorkItem.generation_id, WorkItem.id)
         .limit(200)
     )

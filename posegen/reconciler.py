@@ -18,10 +18,11 @@ from posegen.database import database_now
 from posegen.detections import can_detect, waiting_detection
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
+from posegen.processes import is_gone
 from posegen.recovery import prune, return_lapsed
 from posegen.recovery_status import note_run
 from posegen.upkeep import Upkeep
-from posegen.workforce import live_workers
+from posegen.workforce import live_workers, note_deaths
 
 log = structlog.get_logger()
 
@@ -116,15 +117,16 @@ class Healer:
 
 
 def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, rings: Rings | None = None) -> Round:
-    """Return lapsed pictures to the queue, forget what is old, and ring when work waits that nobody was told of.
+    """Return lapsed pictures and those of dead workers to the queue, forget what is old, and ring for what waits unheard.
 
-    Only for what a live worker draws, and while that changes nothing only as often as `rings` (if given) allows.
+    It rings only for what a live worker draws, and while that changes nothing only as often as `rings` (if given) allows.
     Raises DatabaseAway. Redis away is no error: nothing is rung.
     """
     requeued = failed = 0
     while True:
         with announcer.writing(Act.COMMIT_HEALING) as session:
             now = database_now(session)
+            note_deaths(session, is_gone=is_gone, now=now)
             recovered = return_lapsed(session, witness_since=witness_since, now=now)
         requeued += recovered.requeued
         failed += recovered.failed

@@ -16,11 +16,11 @@ from posegen.idempotency import prune_keys
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
 from posegen.tables import Generation, WorkItem
-from posegen.workforce import last_heard, prune_workers
+from posegen.workforce import LastSeen, last_seen, prune_workers
 
 SILENT_FOR = timedelta(seconds=7)
 """A worker that let a lease lapse and was not heard for so long (two heartbeats and some) died; before, it may speak
-again. So after a death pictures come back after this long at the earliest, however short the lease."""
+again. So pictures come back after this long at the earliest, however short the lease, unless its death is proven."""
 WITNESS_FIRST = timedelta(seconds=5)
 """So long a lapse that looks like a crash is left to those who can tell; then it is returned without being counted."""
 CRASHES_ALONE = 3
@@ -39,8 +39,9 @@ class Recovered:
 def return_lapsed(session: Session, *, witness_since: datetime | None, now: datetime) -> Recovered:
     """Return items whose lease lapsed to the queue; give up those that killed three workers on their own.
 
-    A lapse counts as a crash only if its worker fell silent while the caller was in unbroken touch with the database
-    (`witness_since`, None for a caller that just came): otherwise it may have been the database that was away.
+    Those of a worker that is known to be dead are returned at once, and it is a crash. Any other lapse counts as one
+    only if its worker fell silent while the caller was in unbroken touch with the database (`witness_since`, None for
+    a caller that just came): otherwise it may have been the database that was away.
 
     It visits many generations in one transaction, so it never waits for a lock: whatever is locked now is left to
     the next round. A refund locks a user, the last lock of any transaction: a round ends with the first picture it
@@ -52,9 +53,12 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
         if generation is None and generation_id is not None:
             continue  # before its items are touched, or two rounds would take them from each other
         item = _free_item(session, item_id)
-        if item is None or not _has_lapsed(item, now):
+        if item is None or item.status != ItemStatus.DRAWING or item.lease_until is None:
             continue
-        crash = _saw_crash(session, item, witness_since, now)
+        worker = last_seen(session, item.worker) if item.worker is not None else None
+        if item.lease_until >= now and (worker is None or not worker.is_dead):
+            continue
+        crash = _saw_crash(worker, item.lease_until, witness_since, now)
         if crash is None:
             continue
         item.crashes += int(crash)
@@ -98,19 +102,17 @@ def _free_item(session: Session, item_id: str) -> WorkItem | None:
     )
 
 
-def _has_lapsed(item: WorkItem, now: datetime) -> bool:
-    return item.status == ItemStatus.DRAWING and item.lease_until is not None and item.lease_until < now
-
-
-def _saw_crash(session: Session, item: WorkItem, witness_since: datetime | None, now: datetime) -> bool | None:
-    """Tell whether the lapse was a crash of its worker; None while it is too early, or another may have seen it."""
-    heard = last_heard(session, item.worker) if item.worker is not None else None
-    lapsed = item.lease_until
-    if heard is None or lapsed is None or heard > lapsed:
+def _saw_crash(
+    worker: LastSeen | None, lease_until: datetime, witness_since: datetime | None, now: datetime
+) -> bool | None:
+    """Tell whether the end of a lease was a crash of its worker; None while it is too early, or another may know."""
+    if worker is None or worker.is_leaving or worker.heard > lease_until:
         return False
-    silent = heard + SILENT_FOR
+    if worker.is_dead:
+        return True
+    silent = worker.heard + SILENT_FOR
     if now < silent:
         return None
-    if witness_since is not None and witness_since <= heard:
+    if witness_since is not None and witness_since <= worker.heard:
         return True
-    return None if now - max(lapsed, silent) < WITNESS_FIRST else False
+    return None if now - max(lease_until, silent) < WITNESS_FIRST else False

@@ -561,7 +561,10 @@ class UserEvent(Row):
 
 
 class WorkerRow(Row):
-    """What a worker process says of itself every few seconds. A name is used by one process, once."""
+    """What a worker process says of itself every few seconds. A name is used by one process, once.
+
+    process: who it is on its machine (posegen.processes); died_at: when a neighbour there saw that it is gone.
+    """
 
     __tablename__ = "workers"
     __table_args__ = (_one_of("status", WorkerStatus),)
@@ -581,5 +584,7 @@ class WorkerRow(Row):
     busy_share: Mapped[float | None]
     memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     error_message: Mapped[str | None] = mapped_column(Text)
+    process: Mapped[str | None] = mapped_column(String(200))
+    died_at: Mapped[datetime | None]
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime] = mapped_column(index=True)

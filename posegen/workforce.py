@@ -1,16 +1,16 @@
 """The workers as SQL knows them: who is alive, what they draw and how fast.
 
 A row is written by its own process only, every few seconds; a row whose heartbeat is old belongs to a dead process,
-whatever its status says.
+whatever its status says. That a process of the same machine is gone is noted in its row by whoever sees it first.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from posegen.database import database_now
@@ -44,6 +44,7 @@ class WorkerReport:
     busy_share: float | None = None
     memory_bytes: int | None = None
     error_message: str | None = None
+    process: str | None = None
 
 
 def report(session: Session, said: WorkerReport, *, now: datetime) -> None:
@@ -65,15 +66,42 @@ def live_workers(session: Session, *, now: datetime) -> Sequence[WorkerRow]:
         .where(
             WorkerRow.heartbeat_at >= now - ALIVE_FOR,
             WorkerRow.status.in_((WorkerStatus.STARTING, WorkerStatus.READY)),
+            WorkerRow.died_at.is_(None),
         )
         .order_by(WorkerRow.name)
     ).all()
 
 
-def last_heard(session: Session, name: str) -> datetime | None:
-    """Return the last heartbeat of a worker, alive or dead; None for one that is unknown or said that it leaves."""
+def note_deaths(session: Session, *, is_gone: Callable[[str], bool], now: datetime) -> None:
+    """Note the death of every worker whose process is certainly gone (`posegen.processes`)."""
+    living = select(WorkerRow.name, WorkerRow.process).where(
+        WorkerRow.died_at.is_(None), WorkerRow.process.is_not(None), WorkerRow.status != WorkerStatus.STOPPED
+    )
+    for name, process in session.execute(living).all():
+        if process is not None and is_gone(process):
+            session.execute(update(WorkerRow).where(WorkerRow.name == name).values(died_at=now))
+
+
+def dead_workers() -> Select[str]:
+    """Select the names of the workers that are known to be dead."""
+    return select(WorkerRow.name).where(WorkerRow.died_at.is_not(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastSeen:
+    """The last that is known of a worker. is_leaving: it said so. is_dead: its process is gone, that is certain."""
+
+    heard: datetime
+    is_leaving: bool
+    is_dead: bool
+
+
+def last_seen(session: Session, name: str) -> LastSeen | None:
+    """Return the last that is known of a worker, alive or dead; None for one that is unknown."""
     row = session.get(WorkerRow, name, populate_existing=True)
-    return None if row is None or row.status in _LEAVING else row.heartbeat_at
+    if row is None:
+        return None
+    return LastSeen(heard=row.heartbeat_at, is_leaving=row.status in _LEAVING, is_dead=row.died_at is not None)
 
 
 def useful_rings(session: Session, profile: str, pictures: int, *, now: datetime) -> int:

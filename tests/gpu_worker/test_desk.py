@@ -91,3 +91,12 @@ def test_waiting_ends_at_once_for_a_change_that_was_not_seen(desk: Desk) -> None
     desk.notify()
 
     desk.wait(60, seen=seen)
+
+
+def test_an_acquitted_suspect_lets_others_in(desk: Desk) -> None:
+    key = desk.take(replace(CLAIM, alone=True))
+
+    desk.acquit(key)
+
+    assert not desk.holds_suspect()
+    assert [held.key for held in desk.held()] == [key]

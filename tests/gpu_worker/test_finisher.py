@@ -1,6 +1,7 @@
 """After the engine: a delivered picture has its files, and nothing else has."""
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.requests import Finished
 from posegen.errors import DatabaseAway
 from posegen.finishing import cancel_generation
 from posegen.statuses import GenerationStatus, ItemStatus
+from posegen.tables import WorkItem
 
 if TYPE_CHECKING:
     from posegen.leases import Claim
@@ -141,3 +143,16 @@ def test_a_picture_that_waited_past_its_deadline_is_left_to_whoever_holds_it_now
     assert bench.stored() == []
     assert bench.desk.held() == []
     assert bench.house.item(claim.item_id).status == ItemStatus.DRAWING
+
+
+def test_a_suspect_is_acquitted_when_it_left_the_engine(bench: "Bench") -> None:
+    key, claim = take_one(bench)
+    with bench.house.database.writing() as session:
+        session.get_one(WorkItem, claim.item_id).drawn_alone = True
+    bench.desk.drop(key)
+    key = bench.desk.take(replace(claim, alone=True))
+
+    finish(bench, key)
+
+    item = bench.house.items()[0]
+    assert (item.status, item.drawn_alone) == (ItemStatus.COMPLETED, False)

@@ -8,7 +8,7 @@ from support.house import NOW, House, all_at_once, later
 from posegen.database import database_now
 from posegen.errors import NoProfileKnown
 from posegen.finishing import locked_generation
-from posegen.leases import Claim
+from posegen.leases import Claim, acquit
 from posegen.recovery import CRASHES_ALONE, SILENT_FOR, WITNESS_FIRST, Recovered, prune, return_lapsed
 from posegen.statuses import WorkerStatus
 from posegen.tables import UserEvent, WorkerRow
@@ -172,6 +172,58 @@ def test_what_looks_like_a_crash_is_left_to_a_witness_for_some_seconds(house: Ho
     assert recover(house, witness_since=LONG_AGO, now=later(23)).requeued == 1
 
     assert house.item(claim.item_id).crashes == 1
+
+
+def test_what_a_worker_held_whose_process_is_gone_comes_back_at_once_and_it_was_a_crash(house: House) -> None:
+    """Neither the lease nor the silence has to run out, and no witness is needed."""
+    house.customer()
+    house.order("ann", 2)
+    house.worker("w1", process="here:1")
+    house.worker("w2", process="here:2")
+    died, lives = (house.claim(1, worker=worker)[0] for worker in ("w1", "w2"))
+    house.worker_dies("here:1", now=later(1))
+
+    assert recover(house, witness_since=None, now=later(1)) == Recovered(requeued=1, failed=0)
+
+    assert (house.item(died.item_id).status, house.item(died.item_id).crashes) == ("queued", 1)
+    assert (house.item(lives.item_id).status, house.item(lives.item_id).crashes) == ("drawing", 0)
+    assert not house.deliver(died)
+    with house.database.reading() as session:
+        assert [row.name for row in live_workers(session, now=later(1))] == ["w2"]
+
+
+def test_the_death_of_a_worker_that_was_leaving_is_no_crash(house: House) -> None:
+    house.customer()
+    house.order("ann", 1)
+    claim = house.claim()[0]
+    house.worker(status=WorkerStatus.DRAINING, process="here:1")
+    house.worker_dies("here:1")
+
+    assert recover(house, now=later(1)).requeued == 1
+
+    assert house.item(claim.item_id).crashes == 0
+
+
+def test_a_picture_that_left_the_engine_is_not_blamed_for_what_comes_then(house: House) -> None:
+    house.customer()
+    house.order("ann", 1)
+    crash(house, at_s=0)
+    ghost = house.claim(1, worker="w2", now=later(22))[0]
+    recover(house, now=later(43))
+    house.worker("w3", process="here:3", heard=later(44))
+    claim = house.claim(1, worker="w3", now=later(44))[0]
+    assert claim.alone
+
+    with house.database.writing() as session:
+        acquit(session, ghost.item_id, ghost.attempt)
+    assert house.item(claim.item_id).drawn_alone, "only who holds it can tell"
+    with house.database.writing() as session:
+        acquit(session, claim.item_id, claim.attempt)
+    house.worker_dies("here:3", now=later(45))
+    recover(house, now=later(45))
+
+    item = house.item(claim.item_id)
+    assert (item.status, item.crashes, item.alone_crashes) == ("queued", 2, 0)
 
 
 def test_a_suspect_is_drawn_alone(house: House) -> None:

@@ -141,6 +141,7 @@ class House:
         status: WorkerStatus = WorkerStatus.READY,
         profile: str = "tiny",
         pictures_per_s: float | None = None,
+        process: str | None = None,
     ) -> None:
         """A worker that reported at `heard`."""
         said = workforce.WorkerReport(
@@ -153,9 +154,15 @@ class House:
             status=status,
             max_batch=4,
             pictures_per_s=pictures_per_s,
+            process=process,
         )
         with self.database.writing() as session:
             workforce.report(session, said, now=heard)
+
+    def worker_dies(self, process: str, *, now: datetime = NOW) -> None:
+        """A neighbour on the machine sees that a process is gone."""
+        with self.database.writing() as session:
+            workforce.note_deaths(session, is_gone=lambda told: told == process, now=now)
 
     def generation(self, generation_id: str) -> Generation:
         with self.database.reading() as session:
