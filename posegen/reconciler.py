@@ -117,9 +117,10 @@ class Healer:
 
 
 def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, rings: Rings | None = None) -> Round:
-    """Return lapsed pictures and those of dead workers to the queue, forget what is old, and ring for what waits unheard.
+    """Return what lapsed or dead workers held to the queue, forget what is old, and ring for what waits unheard.
 
-    It rings only for what a live worker draws, and while that changes nothing only as often as `rings` (if given) allows.
+    It rings only for what a live worker draws, and while that changes nothing only as often as `rings` allows (if
+    given).
     Raises DatabaseAway. Redis away is no error: nothing is rung.
     """
     requeued = failed = 0
