@@ -11,6 +11,11 @@ ModelsError                 models_error        root of everything this package 
 │   └── EngineClosed        engine_closed
 ├── UnknownProfile          unknown_profile
 ├── WeightsMissing          weights_missing     a profile's weights are not on this machine
+│   └── WeightsIncomplete   weights_incomplete  a part of them is: a lost shard, a cut-off file, a broken download
+├── WeightsUnfit            weights_unfit       the files are there and whole, but nothing here draws with them
+│   ├── WrongKind           wrong_kind          weights of another model, or of another variant of it
+│   ├── WrongShape          wrong_shape         a tensor is not as large as the configuration says
+│   └── PickleRefused       pickle_refused      weights in a form that can run code when it is read
 ├── DeviceMissing           device_missing      the device asked for is not there
 ├── OutOfMemory             out_of_memory       one picture alone does not fit the card
 ├── BadPicture              bad_picture         NaN or all black, also in higher precision
@@ -115,14 +120,70 @@ class UnknownProfile(ModelsError):
 
 
 class WeightsMissing(ModelsError):
-    """A profile's weights are neither in the cache nor downloadable."""
+    """A profile's weights are not on this machine; a worker never downloads any."""
 
     code = "weights_missing"
 
     def __init__(self, profile: str, where: str) -> None:
         self.profile, self.where = profile, where
         super().__init__(
-            f"The weights of {profile} were not found ({where}): download them there first, or use the profile tiny."
+            f"The weights of {profile} were not found ({where}): run `posegen models pull {profile}`, or use the "
+            "profile tiny."
+        )
+
+
+class WeightsIncomplete(WeightsMissing):
+    """Some of a profile's weights are here and some are not. `where` names the file and what is wrong with it."""
+
+    code = "weights_incomplete"
+
+    def __init__(self, profile: str, where: str) -> None:
+        super().__init__(profile, where)
+        self.args = (
+            f"The weights of {profile} are incomplete ({where}): run `posegen models pull {profile}` again, or copy "
+            "the folder again if you filled it yourself.",
+        )
+
+
+class WeightsUnfit(ModelsError):
+    """Weights that are whole and still of no use here."""
+
+    code = "weights_unfit"
+
+
+class WrongKind(WeightsUnfit):
+    """Weights of something else than the profile draws with."""
+
+    code = "wrong_kind"
+
+    def __init__(self, profile: str, where: str, reason: str) -> None:
+        self.profile, self.where, self.reason = profile, where, reason
+        super().__init__(f"{where} is not what {profile} draws with: {reason}.")
+
+
+class WrongShape(WeightsUnfit):
+    """A tensor whose shape is not the one its configuration asks for."""
+
+    code = "wrong_shape"
+
+    def __init__(self, where: str, tensor: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        self.where, self.tensor, self.found, self.expected = where, tensor, found, expected
+        super().__init__(
+            f"{where}: the tensor {tensor} is {_by(found)}, and config.json asks for {_by(expected)}: the weights and "
+            "the configuration are of different models, fetch both from one place."
+        )
+
+
+class PickleRefused(WeightsUnfit):
+    """Weights in a pickle: reading one can run any code that is in it."""
+
+    code = "pickle_refused"
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(
+            f"{where} is a pickle, which can run code when it is read: get the weights as .safetensors, or convert "
+            "them on a machine that you can afford to lose."
         )
 
 
@@ -186,3 +247,7 @@ class CardFailed(ModelsError):
     def __init__(self, device: str, reason: str) -> None:
         self.device, self.reason = device, reason
         super().__init__(f"The device {device} failed ({reason}): restart the worker; if it repeats, check the card.")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"

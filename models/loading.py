@@ -19,6 +19,8 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
+from models.checking import CheckedWeights, check_weights
+from models.checkpoints import Checkpoint
 from models.components import FluxComponents
 from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing
@@ -26,8 +28,9 @@ from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
 from models.previews import View
 from models.previews_taef1 import load_view
-from models.profiles import Profile
+from models.profiles import Profile, Sources, sourced
 from models.profiles import profile as find_profile
+from models.reading import read_network
 from models.runner import FluxRunner
 from models.schedule import Schedule
 from models.stepping import DoesNotFit
@@ -36,15 +39,21 @@ from models.weights import BASE, CONTROLNET, WeightFolders, find_weights
 
 
 def load_engine(
-    profile: str, device: str = "auto", *, cache_dir: Path, max_batch: int | None = None, previews: bool = False
+    profile: str,
+    device: str = "auto",
+    *,
+    cache_dir: Path,
+    max_batch: int | None = None,
+    previews: bool = False,
+    sources: Sources | None = None,
 ) -> InflightEngine:
     """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
-    previews: be able to make some, which takes up to a second more here.
+    previews: be able to make some, which takes up to a second more here. sources: where weights come from instead.
 
     On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
-    WeightsMissing, OutOfMemory (the weights do not fit), CardFailed.
+    WeightsMissing, WeightsUnfit, OutOfMemory (the weights do not fit), CardFailed.
     """
-    known = find_profile(profile)
+    known = sourced(find_profile(profile), sources or {})
     target = resolve_device(device)
     if target.type == "cpu" and known.cpu_threads is not None:
         torch.set_num_threads(known.cpu_threads)
@@ -77,37 +86,39 @@ def weight_folders(profile: Profile, cache_dir: Path) -> WeightFolders:
 def load_components(folders: WeightFolders, device: torch.device, profile: Profile) -> FluxComponents:
     """Read every network and tokenizer from disk: bf16 on a card, fp32 on the CPU.
 
-    Raises WeightsMissing when a file is missing or unreadable, OutOfMemory when the card is too small.
+    Raises WeightsMissing when a file is missing or unreadable, WeightsUnfit for other weights than the profile's,
+    OutOfMemory when the card is too small.
     """
+    checked = check_weights(profile, folders)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
         with quiet_libraries(), faults_named(device):
-            return _read_components(folders, device, dtype)
+            return _read_components(checked, folders.base, device, dtype)
     except DoesNotFit as e:
         raise OutOfMemory(*profile.default_size) from e
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise WeightsMissing(profile.name, f"{folders.base}: {str(e).splitlines()[0]}") from e
 
 
-def _read_components(folders: WeightFolders, device: torch.device, dtype: torch.dtype) -> FluxComponents:
-    base = folders.base
+def _read_components(checked: CheckedWeights, base: Path, device: torch.device, dtype: torch.dtype) -> FluxComponents:
+    def diffusers(kind: Any, checkpoint: Checkpoint) -> Any:
+        if checkpoint.is_loose:
+            return read_network(kind, checkpoint, dtype=dtype).to(device)
+        return _read_network(kind, checkpoint.folder, torch_dtype=dtype).to(device)
 
-    def diffusers(kind: Any, folder: Path) -> Any:
-        return _read_network(kind, folder, torch_dtype=dtype).to(device)
-
-    def transformers(kind: Any, folder: Path) -> Any:
-        return _read_network(kind, folder, dtype=dtype).to(device)
+    def transformers(kind: Any, checkpoint: Checkpoint) -> Any:
+        return _read_network(kind, checkpoint.folder, dtype=dtype).to(device)
 
     def tokenizer(kind: Any, folder: Path) -> Callable[..., Any]:
         read: Callable[..., Any] = kind.from_pretrained(folder, local_files_only=True)
         return read
 
     return FluxComponents(
-        transformer=diffusers(FluxTransformer2DModel, base / "transformer"),
-        controlnet=diffusers(FluxControlNetModel, folders.controlnet),
-        vae=_suited(diffusers(AutoencoderKL, base / "vae"), device),
-        text_encoder=transformers(CLIPTextModel, base / "text_encoder"),
-        text_encoder_2=transformers(T5EncoderModel, base / "text_encoder_2"),
+        transformer=diffusers(FluxTransformer2DModel, checked.transformer),
+        controlnet=diffusers(FluxControlNetModel, checked.controlnet),
+        vae=_suited(diffusers(AutoencoderKL, checked.vae), device),
+        text_encoder=transformers(CLIPTextModel, checked.text_encoder),
+        text_encoder_2=transformers(T5EncoderModel, checked.text_encoder_2),
         tokenizer=tokenizer(CLIPTokenizer, base / "tokenizer"),
         tokenizer_2=tokenizer(T5Tokenizer, base / "tokenizer_2"),
         schedule=Schedule.from_config(json.loads((base / "scheduler" / "scheduler_config.json").read_text())),
@@ -126,10 +137,10 @@ def _suited(vae: Any, device: torch.device) -> Any:
 
 
 def _read_network(kind: Any, folder: Path, **options: Any) -> Any:
-    # Both libraries go on with default configurations and random weights where files or tensors are missing.
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder / 'config.json'} is missing")
-    network, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+    # Both libraries fall back to pickles, and go on with random weights where tensors are missing.
+    network, told = kind.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+    )
     if told["missing_keys"]:
         raise ValueError(f"{folder} has no weights for {sorted(told['missing_keys'])[0]}")
     return network.eval()

@@ -8,18 +8,16 @@ are told of in the view's note, and the linear map takes their place.
 from pathlib import Path
 
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 
+from models.errors import WeightsMissing
 from models.library_noise import quiet_libraries
 from models.previews import AutoencoderView, View
 from models.previews_fit import fit_linear
 from models.profiles import Profile
 from models.runner import FluxRunner
-
-PREVIEW = "preview"
+from models.weights import PREVIEW, find_part
 
 
 def load_view(runner: FluxRunner, cache_dir: Path) -> View:
@@ -34,16 +32,12 @@ def load_view(runner: FluxRunner, cache_dir: Path) -> View:
 
 
 def _find(profile: Profile, cache_dir: Path) -> Path | None:
-    own = cache_dir / profile.name / PREVIEW
     if profile.preview is None:
         return None
-    if own.is_dir():
-        return own
     try:
-        found = snapshot_download(profile.preview.repo, revision=profile.preview.revision, local_files_only=True)
-    except LocalEntryNotFoundError:
+        return find_part(profile, PREVIEW, cache_dir)
+    except WeightsMissing:
         return None
-    return Path(found)
 
 
 def _read(folder: Path, runner: FluxRunner) -> nn.Module:

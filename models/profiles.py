@@ -3,7 +3,10 @@
 Imports no torch, numpy or Pillow, so the API and the domain may read sizes and defaults from here.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from models.errors import UnknownProfile
 
@@ -13,10 +16,16 @@ PIXEL_MULTIPLE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """Weights on the Hugging Face hub: `repo` at exactly `revision`. None: whatever the local cache holds as main."""
+    """Weights on the Hugging Face hub: `repo` at exactly `revision`, a commit. None: what the hub calls main.
+
+    None stands where no commit could be confirmed when this was written; MODEL_SOURCES pins it.
+    """
 
     repo: str
     revision: str | None = None
+
+    def __str__(self) -> str:
+        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,7 @@ FLUX1_DEV = Profile(
     licence="FLUX.1-dev Non-Commercial License",
     commercial_use=False,
     gated=True,
-    base=Repository(repo="black-forest-labs/FLUX.1-dev"),
+    base=Repository(repo="black-forest-labs/FLUX.1-dev", revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21"),
     controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0"),
     preview=Repository(repo="madebyollin/taef1"),
     sizes=(
@@ -107,7 +116,47 @@ FLUX1_DEV = Profile(
     text_tokens=512,
 )
 
-PROFILES: dict[str, Profile] = {known.name: known for known in (TINY, FLUX1_DEV)}
+FLUX1_DEV_UNIONPRO = replace(
+    FLUX1_DEV,
+    name="flux1-dev-unionpro",
+    title="FLUX.1-dev with ControlNet Union Pro (the first one, or InstantX's Union)",
+    controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro"),
+    control_mode=4,
+)
+
+PROFILES: dict[str, Profile] = {known.name: known for known in (TINY, FLUX1_DEV, FLUX1_DEV_UNIONPRO)}
+
+Sources = Mapping[tuple[str, str], Repository]
+"""Where weights come from instead: by profile and part (base, controlnet or preview)."""
+
+_SOURCE = re.compile(
+    r"(?P<profile>[\w.-]+?)\.(?P<part>base|controlnet|preview)=(?P<repo>[\w.-]+/[\w.-]+)?(@(?P<revision>[\w.-]+))?"
+)
+
+
+def parse_sources(text: str) -> dict[tuple[str, str], Repository]:
+    """Read `flux1-dev.controlnet=owner/name@commit, flux1-dev.base=@commit`; without a name it only pins.
+
+    Raises ValueError, saying what is wrong.
+    """
+    sources: dict[tuple[str, str], Repository] = {}
+    for line in filter(None, (part.strip() for part in text.split(","))):
+        asked = _SOURCE.fullmatch(line)
+        if asked is None or not (asked["repo"] or asked["revision"]):
+            raise ValueError(f"{line!r} is not like flux1-dev.controlnet=owner/name@commit")
+        part = asked["part"]
+        known: Repository | None = getattr(PROFILES.get(asked["profile"]), part, None)
+        if known is None:
+            downloaded = [name for name, profile in PROFILES.items() if getattr(profile, part) is not None]
+            raise ValueError(f"{line!r}: {part} is downloaded for {' and '.join(downloaded)}")
+        sources[asked["profile"], part] = Repository(repo=asked["repo"] or known.repo, revision=asked["revision"])
+    return sources
+
+
+def sourced(profile: Profile, sources: Sources) -> Profile:
+    """Return the profile with its weights from elsewhere, as far as `sources` says so."""
+    moved: dict[str, Any] = {part: repository for (name, part), repository in sources.items() if name == profile.name}
+    return replace(profile, **moved)
 
 
 def profile(name: str) -> Profile:

@@ -1,24 +1,38 @@
 """Where a profile's weights lie on this machine: its own folder under the models' folder, else the Hugging Face cache.
 
-Torch-free: the command and the worker ask here before anything heavy is imported. Nothing is downloaded.
+Torch-free: the command and the worker ask here before anything heavy is imported. Nothing is downloaded; only
+`models.pulling` does that, and only when an operator asks.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import WeightsMissing
+from models.errors import WeightsIncomplete, WeightsMissing
 from models.profiles import Profile, Repository
 
-BASE, CONTROLNET = "base", "controlnet"
-_BASE_FILES = (
-    "transformer/*",
-    "vae/*",
-    "text_encoder/*",
-    "text_encoder_2/*",
-    "tokenizer/*",
-    "tokenizer_2/*",
-    "scheduler/*",
-)
+BASE, CONTROLNET, PREVIEW = "base", "controlnet", "preview"
+TOKENIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
+    "tokenizer_2": (("tokenizer.json",), ("spiece.model",)),
+}
+"""The tokenizers' folders, and for each the files of which one set has to be there."""
+FILES: dict[str, tuple[str, ...]] = {
+    BASE: (
+        "model_index.json",
+        "scheduler/*.json",
+        *(f"{tokenizer}/{kind}" for tokenizer in TOKENIZERS for kind in ("*.json", "*.txt", "*.model")),
+        *(f"{network}/*.json" for network in ("transformer", "vae", "text_encoder", "text_encoder_2")),
+        *(f"{network}/diffusion_pytorch_model*.safetensors" for network in ("transformer", "vae")),
+        *(f"{network}/model*.safetensors" for network in ("text_encoder", "text_encoder_2")),
+    ),
+    CONTROLNET: (
+        "config.json",
+        "diffusion_pytorch_model*.safetensors",
+        "diffusion_pytorch_model*.safetensors.index.json",
+    ),
+    PREVIEW: ("config.json", "diffusion_pytorch_model.safetensors"),
+}
+"""What is needed of each repository, as patterns. FLUX.1-dev's own also holds the same weights as single files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,29 +44,35 @@ class WeightFolders:
 
 
 def find_weights(profile: Profile, models_dir: Path) -> WeightFolders:
-    """Find the weights of a profile that has any to download. Raises WeightsMissing."""
-    if profile.base is None or profile.controlnet is None:
-        raise ValueError(f"{profile.name} is built here, not found")
-    own = models_dir / profile.name
-    if (own / BASE).is_dir() and (own / CONTROLNET).is_dir():
-        return WeightFolders(base=own / BASE, controlnet=own / CONTROLNET)
+    """Find the weights of a profile that has any to download; each part for itself.
+
+    What is in the folders is checked elsewhere (`models.checking`). Raises WeightsMissing, WeightsIncomplete.
+    """
     return WeightFolders(
-        base=_in_hub_cache(profile, profile.base, own, _BASE_FILES),
-        controlnet=_in_hub_cache(profile, profile.controlnet, own, None),
+        base=find_part(profile, BASE, models_dir), controlnet=find_part(profile, CONTROLNET, models_dir)
     )
 
 
-def _in_hub_cache(profile: Profile, repository: Repository, own: Path, files: tuple[str, ...] | None) -> Path:
+def find_part(profile: Profile, part: str, models_dir: Path) -> Path:
+    """Find one part: base, controlnet or preview. Raises WeightsMissing, WeightsIncomplete."""
+    repository: Repository | None = getattr(profile, part)
+    if repository is None:
+        raise ValueError(f"{profile.name} has no {part} to find")
+    own = models_dir / profile.name / part
+    return own if own.is_dir() else _in_hub_cache(profile, repository, part, own)
+
+
+def _in_hub_cache(profile: Profile, repository: Repository, part: str, own: Path) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(
-            repository.repo,
-            revision=repository.revision,
-            allow_patterns=list(files) if files else None,
-            local_files_only=True,
+            repository.repo, revision=repository.revision, allow_patterns=list(FILES[part]), local_files_only=True
         )
+    except IncompleteSnapshotError as e:
+        lacking = f"the Hugging Face cache has only some of {repository}"
+        raise WeightsIncomplete(profile.name, f"{lacking}, in {e.snapshot_path}") from e
     except LocalEntryNotFoundError as e:
-        raise WeightsMissing(profile.name, f"neither {own} nor the Hugging Face cache has {repository.repo}") from e
+        raise WeightsMissing(profile.name, f"neither {own} nor the Hugging Face cache has {repository}") from e
     return Path(found)
