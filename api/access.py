@@ -1,6 +1,7 @@
 """Who is calling: the bearer token, and the user it names as SQL knows them now."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends
@@ -20,16 +21,19 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The toke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A user who is logged in."""
+    """A user who is logged in. `logins_valid_from` is what it was then: of a change since, this login knows nothing."""
 
     id: str
     email: str
     name: str | None
     role: str
+    logins_valid_from: datetime | None
 
 
 def caller_of(service: Service, token: str) -> Caller:
-    """Return the user a token stands for. Raises Unauthenticated, also for a user that does not exist (any more).
+    """Return the user a token stands for.
+
+    Raises Unauthenticated, also for a user that does not exist (any more) or has changed the password since.
 
     With AUTH_AUTO_PROVISION a user that only the studio's own backend knows is created at first sight.
     """
@@ -41,7 +45,11 @@ def caller_of(service: Service, token: str) -> Caller:
         if not service.settings.auth_auto_provision:
             raise Unauthenticated("This login belongs to nobody here; please log in again.") from error
         user = _provisioned(service, claims)
-    return Caller(id=user.id, email=user.email, name=user.name, role=user.role)
+    if claims.is_ended(user.logins_valid_from):
+        raise Unauthenticated("Your password was changed; please log in again.")
+    return Caller(
+        id=user.id, email=user.email, name=user.name, role=user.role, logins_valid_from=user.logins_valid_from
+    )
 
 
 def _provisioned(service: Service, claims: Claims) -> User:

@@ -3,14 +3,17 @@
 Every socket has a cursor, the number of the last event it was sent, and one task that reads SQL after it. Redis only
 says that there is news; a slow look at SQL says it too, so a lost message or an outage of Redis costs two seconds and
 nothing else. A socket whose client does not read is not sent more: what it has not been told stays in SQL.
+The same look closes sockets whose login was ended by a change of the password, in whatever process that was.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
 
+from posegen.accounts import logins_valid_from
 from posegen.channel import Channel
 from posegen.database import Database
 from posegen.errors import BellAway, DatabaseAway
@@ -43,12 +46,24 @@ class Outlet(Protocol):
         """Send the client away; it may come back with its cursor."""
 
 
+LoginEnds = Callable[[datetime | None], bool]
+"""Whether a login is over, now that its user's logins are valid from then (None: for ever)."""
+
+
+def never(_valid_from: datetime | None) -> bool:
+    """Be the LoginEnds of a socket that nobody logged in for."""
+    return False
+
+
 class Follower:
     """One socket's place in its user's events. `last_event_id` is what the client says it has seen, None if new."""
 
-    def __init__(self, live: "Live", user_id: str, outlet: Outlet, last_event_id: int | None) -> None:
+    def __init__(
+        self, live: "Live", user_id: str, outlet: Outlet, last_event_id: int | None, login_ends: LoginEnds
+    ) -> None:
         self.user_id = user_id
         self.cursor = 0
+        self.login_ends = login_ends
         self._live = live
         self._outlet = outlet
         self._last_event_id = last_event_id
@@ -58,6 +73,11 @@ class Follower:
         """Say that the user has events up to this number."""
         if event_id > self.cursor:
             self._news.set()
+
+    async def send_away(self) -> None:
+        """Close the socket: its login is over."""
+        log.info("live.login_ended", user_id=self.user_id)
+        await self._outlet.close()
 
     async def run(self) -> None:
         """Greet, replay, then tell what is new, until the socket is gone (then this task is cancelled)."""
@@ -118,9 +138,11 @@ class Live:
         self._channel = channel
         self._followers: dict[str, set[Follower]] = {}
 
-    async def follow(self, user_id: str, outlet: Outlet, last_event_id: int | None) -> None:
-        """Tell one socket its user's events until this task is cancelled."""
-        follower = Follower(self, user_id, outlet, last_event_id)
+    async def follow(
+        self, user_id: str, outlet: Outlet, last_event_id: int | None, *, login_ends: LoginEnds = never
+    ) -> None:
+        """Tell one socket its user's events until this task is cancelled, or the login ends and the socket with it."""
+        follower = Follower(self, user_id, outlet, last_event_id, login_ends)
         self._followers.setdefault(user_id, set()).add(follower)
         try:
             await follower.run()
@@ -146,13 +168,14 @@ class Live:
             await asyncio.sleep(1.0)
 
     async def look(self) -> None:
-        """Nudge followers whose news Redis did not tell, for ever."""
+        """Nudge followers whose news Redis did not tell, and close those whose login ended, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if not self._followers:
                 continue
             try:
-                newest = await asyncio.to_thread(self._newest, list(self._followers))
+                newest, valid_from = await asyncio.to_thread(self._state, list(self._followers))
+                await self._end_logins(valid_from)
             except DatabaseAway:
                 continue  # the reconciler's loop says so
             except Exception:
@@ -172,9 +195,15 @@ class Live:
         with self._database.reading() as session:
             return events_after(session, user_id, event_id, limit=EVENTS_A_READ)
 
-    def _newest(self, user_ids: list[str]) -> dict[str, int]:
+    def _state(self, user_ids: list[str]) -> tuple[dict[str, int], dict[str, datetime | None]]:
         with self._database.reading() as session:
-            return newest_event_ids(session, user_ids)
+            return newest_event_ids(session, user_ids), logins_valid_from(session, user_ids)
+
+    async def _end_logins(self, valid_from: dict[str, datetime | None]) -> None:
+        for user_id, since in valid_from.items():
+            ended = [follower for follower in self._followers.get(user_id, ()) if follower.login_ends(since)]
+            for follower in ended:
+                await follower.send_away()
 
     def _nudge(self, user_id: str, event_id: int) -> None:
         for follower in self._followers.get(user_id, ()):

@@ -1,7 +1,8 @@
 """The Socket.IO side: who may open a socket, and how a message gets into one.
 
 One server answers at two paths, since older clients use their own. The connection is authorised by the token in `auth`
-(never in the address), and by the page's Origin, by the same rule as CORS.
+(never in the address), and by the page's Origin, by the same rule as CORS. When the password is changed, the sockets
+of the user are closed within seconds; who has the new login comes back.
 """
 
 import asyncio
@@ -78,18 +79,22 @@ class Sockets:
         await self.server.enter_room(sid, f"user-{caller.id}", namespace=NAMESPACE)
         outlet = _Outlet(self.server, sid)
         is_watching = login.get("previews") is not False
-        telling = self._tell(caller.id, outlet, _number(login.get("lastEventId")), is_watching=is_watching)
+        telling = self._tell(caller, outlet, _number(login.get("lastEventId")), is_watching=is_watching)
         task = self._tasks[sid] = asyncio.create_task(telling)
         task.add_done_callback(lambda _done: self._tasks.pop(sid, None))
 
-    async def _tell(self, user_id: str, outlet: "_Outlet", last_event_id: int | None, *, is_watching: bool) -> None:
+    async def _tell(self, caller: Caller, outlet: "_Outlet", last_event_id: int | None, *, is_watching: bool) -> None:
         """Tell one socket events, and show it previews if it wants them, until this task is cancelled."""
+
+        def login_ends(valid_from: datetime | None) -> bool:
+            return valid_from != caller.logins_valid_from
+
         if is_watching:
-            self._previews.add(user_id, outlet)
+            self._previews.add(caller.id, outlet)
         try:
-            await self._live.follow(user_id, outlet, last_event_id)
+            await self._live.follow(caller.id, outlet, last_event_id, login_ends=login_ends)
         finally:
-            self._previews.remove(user_id, outlet)
+            self._previews.remove(caller.id, outlet)
 
     async def _caller(self, token: object) -> Caller:
         """Return who is connecting. Raises Refused, which the client sees as `connect_error`."""

@@ -1,8 +1,14 @@
 """Logins as JSON Web Tokens: HS256 with the studio's own secret and nothing else, and never without an end.
 
 A studio's own backend may sign them too, with the same secret; there the user is `userId` or `id`.
+
+A change of the password ends every login from before. Ours say in `loginsFrom` under which change they were made, so
+that is exact, whatever the clocks of several hosts say and although `iat` counts whole seconds. Other tokens go by
+`iat`: one of the second of the change is still good, and one that does not say when it was made is not, once its user
+has changed a password here. Whoever never did so needs no `iat`.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,14 +20,25 @@ from posegen.settings import Settings
 
 ALGORITHM = "HS256"
 LONGEST_ID = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a good token says."""
+    """What a good token says: of whom and, as far as it tells, when and under which change of the password."""
 
     user_id: str
     email: str | None
+    issued_at_s: int | None
+    logins_from_us: int | None
+
+    def is_ended(self, valid_from: datetime | None) -> bool:
+        """Tell whether the user's password was changed after this login. valid_from: of the user, None for never."""
+        if valid_from is None:
+            return False
+        if self.logins_from_us is not None:
+            return self.logins_from_us < _microseconds(valid_from)
+        return self.issued_at_s is None or self.issued_at_s < _microseconds(valid_from) // 1_000_000
 
 
 class Tokens:
@@ -31,10 +48,16 @@ class Tokens:
         self._secret = settings.jwt_secret.get_secret_value()
         self._life = timedelta(seconds=settings.jwt_life_s)
 
-    def issue(self, user_id: str, email: str) -> str:
-        """Return a token for the user."""
+    def issue(self, user_id: str, email: str, valid_from: datetime | None = None) -> str:
+        """Return a token for the user. valid_from: of the user, as it was when they proved who they are."""
         now = datetime.now(UTC)
-        claims = {"userId": user_id, "email": email, "iat": now, "exp": now + self._life}
+        claims = {
+            "userId": user_id,
+            "email": email,
+            "iat": now,
+            "exp": now + self._life,
+            "loginsFrom": _microseconds(valid_from),
+        }
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def read(self, token: str) -> Claims:
@@ -45,7 +68,12 @@ class Tokens:
             raise Unauthenticated("Your login has expired; please log in again.") from error
         except (jwt.InvalidTokenError, ValueError) as error:
             raise Unauthenticated("This login is not valid; please log in again.") from error
-        return Claims(user_id=_user_id(claims), email=_text(claims.get("email")))
+        return Claims(
+            user_id=_user_id(claims),
+            email=_text(claims.get("email")),
+            issued_at_s=_whole(claims.get("iat")),
+            logins_from_us=_whole(claims.get("loginsFrom")),
+        )
 
 
 def _user_id(claims: dict[str, Any]) -> str:
@@ -59,3 +87,13 @@ def _user_id(claims: dict[str, Any]) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    """Read a number of a token; None for anything that is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return int(value) if is_number else None
+
+
+def _microseconds(valid_from: datetime | None) -> int:
+    return 0 if valid_from is None else (valid_from - _EPOCH) // timedelta(microseconds=1)

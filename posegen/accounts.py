@@ -4,8 +4,9 @@ Hashing takes tens of milliseconds on purpose, so it never happens in a writing 
 check in a reading session, then note the login.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import NewType
 
@@ -120,7 +121,10 @@ def prove(session: Session, user_id: str, *, password: str | None, email: str | 
 
 
 def change_profile(session: Session, user_id: str, changes: ProfileChanges, *, now: datetime) -> User:
-    """Change a profile. Raises EmailTaken, and Conflict when the password changed since it was proven."""
+    """Change a profile; a new password ends every login from before.
+
+    Raises EmailTaken, and Conflict when the password changed since it was proven.
+    """
     user = session.scalars(
         select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
     ).one_or_none()
@@ -132,19 +136,26 @@ def change_profile(session: Session, user_id: str, changes: ProfileChanges, *, n
         with session.begin_nested():
             user.name = user.name if changes.name is None else changes.name.strip() or None
             user.email = user.email if changes.email is None else _normalised(changes.email)
-            user.password_hash = changes.password or user.password_hash
             user.updated_at = now
+            if changes.password is not None:
+                _set_password(user, changes.password, now)
     except IntegrityError as error:
         raise EmailTaken(changes.email or user.email) from error
     return user
 
 
 def reset_password(session: Session, *, email: str, password: HashedPassword, now: datetime) -> User:
-    """Set a new password. Raises NotFound."""
+    """Set a new password, which ends every login from before. Raises NotFound."""
     user = user_by_email(session, email)
-    user.password_hash = password
+    _set_password(user, password, now)
     user.updated_at = now
     return user
+
+
+def logins_valid_from(session: Session, user_ids: Iterable[str]) -> dict[str, datetime | None]:
+    """Return since when each user's logins are good, None for ever; unknown users are left out."""
+    rows = session.execute(select(User.id, User.logins_valid_from).where(User.id.in_(sorted(user_ids))))
+    return {row[0]: row[1] for row in rows}
 
 
 def make_admin(session: Session, *, email: str, now: datetime) -> User:
@@ -169,6 +180,13 @@ def user_by_id(session: Session, user_id: str) -> User:
     if user is None:
         raise NotFound("user", [user_id])
     return user
+
+
+def _set_password(user: User, password: HashedPassword, now: datetime) -> None:
+    """Set it. The time always grows, whatever the clock says, since logins remember which one they were made under."""
+    before = user.logins_valid_from
+    user.password_hash = password
+    user.logins_valid_from = now if before is None or before < now else before + timedelta(microseconds=1)
 
 
 def _not_proven(message: str) -> BadInput:

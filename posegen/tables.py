@@ -94,7 +94,10 @@ _OPEN_REQUESTS = f"status IN ({', '.join(f'{status!r}' for status in map(str, OP
 
 
 class User(Row):
-    """A customer or an administrator. `credit_balance` always equals the sum of the user's ledger entries."""
+    """A customer or an administrator. `credit_balance` always equals the sum of the user's ledger entries.
+
+    `logins_valid_from` is when the password was last changed, which ended every login from before; null: never.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
@@ -109,6 +112,7 @@ class User(Row):
     email: Mapped[str] = mapped_column(String(320), unique=True)
     name: Mapped[str | None]
     password_hash: Mapped[str | None]
+    logins_valid_from: Mapped[datetime | None]
     role: Mapped[str] = mapped_column(String(16), default="user")
     credit_balance: Mapped[int] = mapped_column(BigInteger, default=0)
     unlimited_until: Mapped[datetime | None]

@@ -1,5 +1,6 @@
 """Logging in, and how many credits are left."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def register(body: RegisterBody, request: Request, service: Parts) -> LoginTold:
     hashed = accounts.hash_password(body.password)
     with service.database.writing() as session:
         user = accounts.register(session, email=body.email, password=hashed, name=body.name, now=database_now(session))
-    return LoginTold(data=_login(service, user))
+    return LoginTold(data=_login(service, user, user.logins_valid_from))
 
 
 @router.post("/auth/login")
@@ -46,20 +47,23 @@ def log_in(body: LoginBody, request: Request, service: Parts) -> LoginTold:
         known = accounts.check_login(session, email=body.email, password=body.password)
     with service.database.writing() as session:
         user = accounts.note_login(session, known.id, now=database_now(session))
-    return LoginTold(data=_login(service, user))
+    return LoginTold(data=_login(service, user, known.logins_valid_from))
 
 
 @router.get("/auth/profile")
 def profile(caller: CurrentUser, service: Parts) -> ProfileTold:
     """Tell who is logged in, with a fresh token."""
     with service.database.reading() as session:
-        return ProfileTold.of(_login(service, accounts.user_by_id(session, caller.id)))
+        user = accounts.user_by_id(session, caller.id)
+    return ProfileTold.of(_login(service, user, caller.logins_valid_from))
 
 
 @router.put("/auth/profile")
 def put_profile(body: ProfileBody, caller: CurrentUser, service: Parts) -> ProfileTold:
-    """Change name, e-mail or password, and go on with a fresh token."""
-    return ProfileTold.of(_login(service, change_profile(service, caller, body)))
+    """Change name, e-mail or password, and go on with a fresh token: a new password ends every other login."""
+    user = change_profile(service, caller, body)
+    valid_from = caller.logins_valid_from if body.new_password is None else user.logins_valid_from
+    return ProfileTold.of(_login(service, user, valid_from))
 
 
 @router.get("/credits/balance")
@@ -78,8 +82,9 @@ def history(
         return [EntryTold.of(entry) for entry in ledger.history(session, caller.id, limit=limit)]
 
 
-def _login(service: Service, user: User) -> UserAndToken:
-    return UserAndToken(user=UserTold.of(user), token=service.tokens.issue(user.id, user.email))
+def _login(service: Service, user: User, valid_from: datetime | None) -> UserAndToken:
+    """Log in, as of when the user was proven: a password that changes meanwhile ends this login too."""
+    return UserAndToken(user=UserTold.of(user), token=service.tokens.issue(user.id, user.email, valid_from))
 
 
 def _address(request: Request) -> str:

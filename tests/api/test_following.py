@@ -1,14 +1,12 @@
 """The native WebSocket: one generation, from its state now to its end, for who knows its id."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 import websocket
+from support.following import following
 from support.house import House, drawn
 from support.serving import ROOT, SECRET, Served
 from support.waiting import wait_until
@@ -28,34 +26,6 @@ PICTURE = {
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class Client:
-    """A browser's WebSocket, as far as it matters here."""
-
-    def __init__(self, socket: websocket.WebSocket) -> None:
-        self.socket = socket
-
-    def read(self) -> Any:
-        """The next message, or the number it was closed with."""
-        kind, content = self.socket.recv_data()
-        return int.from_bytes(content[:2], "big") if kind == websocket.ABNF.OPCODE_CLOSE else json.loads(content)
-
-    def read_until(self, type_: str) -> list[Any]:
-        messages = [self.read()]
-        while messages[-1]["type"] != type_:
-            messages.append(self.read())
-        return messages
-
-
-@contextmanager
-def following(served: Served, generation_id: str, **options: Any) -> Iterator[Client]:
-    address = f"{served.url.replace('http', 'ws')}{ROOT}/ws/{generation_id}"
-    socket = websocket.create_connection(address, timeout=20, **options)
-    try:
-        yield Client(socket)
-    finally:
-        socket.shutdown()  # close() would leave the connection open once the server has said goodbye
 
 
 def types(messages: list[Any]) -> list[str]:

@@ -46,7 +46,7 @@ def test_a_login_is_answered_like_a_registration(served: Served) -> None:
     assert answer.status_code == 200
     assert answer.json()["data"]["user"] == registered["data"]["user"]
     claims = jwt.decode(answer.json()["data"]["token"], SECRET, algorithms=["HS256"])
-    assert set(claims) == {"userId", "email", "exp", "iat"}
+    assert set(claims) == {"userId", "email", "exp", "iat", "loginsFrom"}
     assert claims["exp"] - claims["iat"] == 7 * 24 * 3600
 
 

@@ -49,6 +49,10 @@ class Listener:
             self._wire.shutdown()  # the library forgets it when the server hangs up first
 
     @property
+    def is_connected(self) -> bool:
+        return NAMESPACE in self._socket.namespaces
+
+    @property
     def updates(self) -> list[dict[str, Any]]:
         return [message for event, message in list(self.heard) if event == UPDATE]
 
