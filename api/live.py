@@ -30,11 +30,15 @@ ROOM_EVERY_S = 0.05
 EVENTS_A_READ = 200
 
 
+class ClientGone(Exception):
+    """The client went away while it was let in."""
+
+
 class Outlet(Protocol):
     """One open socket, as far as telling concerns it."""
 
     async def opened(self) -> None:
-        """Return once the client knows that it is connected."""
+        """Return once the client knows that it is connected. Raises ClientGone."""
 
     async def emit(self, event: str, message: dict[str, Any]) -> None:
         """Queue a message for the client."""
@@ -87,6 +91,8 @@ class Follower:
             while True:
                 await self._tell_news()
                 await self._news.wait()
+        except ClientGone:
+            await self._outlet.close()
         except Exception:
             log.exception("live.follower_failed", user_id=self.user_id)
             await self._outlet.close()

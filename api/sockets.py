@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Caller, caller_of
 from api.errors import Unauthenticated
-from api.live import CONNECTED, Live
+from api.live import CONNECTED, ClientGone, Live
 from api.origins import Origins
 from api.previews import Previews
 from api.service import Service
@@ -35,6 +35,7 @@ WINDOW_PACKETS = 64
 PREVIEW_WINDOW_PACKETS = 4
 """With more than so many unread a preview would be late, and late ones are worth nothing."""
 _OPEN_WITHIN_S = 10.0
+_OPENED_EVERY_S = 0.005
 
 
 class Sockets:
@@ -128,10 +129,18 @@ class _Outlet:
         self._is_greeted = False
 
     async def opened(self) -> None:
-        """Return once the client was told that it is connected. Raises TimeoutError when it went away before."""
-        async with asyncio.timeout(_OPEN_WITHIN_S):
-            while not self._server.manager.is_connected(self._sid, NAMESPACE):
-                await asyncio.sleep(0)
+        """Return once the client was told that it is connected. Raises ClientGone when it went away before.
+
+        Whoever goes while the login is checked is still let in by the library, which tells nobody of it afterwards.
+        """
+        try:
+            async with asyncio.timeout(_OPEN_WITHIN_S):
+                while not self._server.manager.is_connected(self._sid, NAMESPACE):
+                    await asyncio.sleep(_OPENED_EVERY_S)
+        except TimeoutError as error:
+            raise ClientGone from error
+        if self._is_gone():
+            raise ClientGone
 
     async def emit(self, event: str, message: dict[str, Any]) -> None:
         """Queue a message for the client; nothing happens when it is gone."""
@@ -147,13 +156,23 @@ class _Outlet:
         return self._is_greeted and self._unread() < PREVIEW_WINDOW_PACKETS
 
     def _unread(self) -> int:
-        engine_sid = self._server.manager.eio_sid_from_sid(self._sid, NAMESPACE)
-        socket = self._server.eio.sockets.get(engine_sid)
+        socket = self._engine_socket()
         return 0 if socket is None else int(socket.queue.qsize())
 
+    def _is_gone(self) -> bool:
+        socket = self._engine_socket()
+        return socket is None or socket.closing or socket.closed
+
+    def _engine_socket(self) -> Any:
+        engine_sid = self._server.manager.eio_sid_from_sid(self._sid, NAMESPACE)
+        return self._server.eio.sockets.get(engine_sid)
+
     async def close(self) -> None:
-        """Send the client away."""
-        await self._server.disconnect(self._sid, namespace=NAMESPACE)
+        """Send the client away, or forget one that is gone."""
+        if self._is_gone():
+            await self._server.manager.disconnect(self._sid, NAMESPACE)
+        else:
+            await self._server.disconnect(self._sid, namespace=NAMESPACE)
 
 
 def _number(value: object) -> int | None:

@@ -91,8 +91,9 @@ def _text(value: object) -> str | None:
 
 def _whole(value: object) -> int | None:
     """Read a number of a token; None for anything that is none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return int(value) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value)
 
 
 def _microseconds(valid_from: datetime | None) -> int:

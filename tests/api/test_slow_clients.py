@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import pytest
 from sqlalchemy import delete
 from support.house import House
+from support.polling import NAMESPACE, Poller
 from support.serving import NOBODY_LISTENS, Served
 
 from api.live import EVENTS_A_READ, ROOM_EVERY_S, UPDATE, Live
@@ -19,7 +19,6 @@ from posegen.channel import Channel
 from posegen.storage import Links
 from posegen.tables import User, UserEvent
 
-NAMESPACE = "/pose-generator"
 EVENTS = 500
 
 
@@ -32,23 +31,6 @@ def _events(sqlite_house: House) -> None:
                 UserEvent(user_id="ann", event_id=event_id, type="progress", payload={}, created_at=datetime.now(UTC))
             )
         session.get_one(User, "ann").event_counter = EVENTS
-
-
-class Poller:
-    """A Socket.IO client by hand, over HTTP, that reads only when told to."""
-
-    def __init__(self, client: httpx2.Client, auth: dict[str, Any]) -> None:
-        self.client = client
-        hello = client.get("/socket.io/?EIO=4&transport=polling").text
-        self.address = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(hello[1:])['sid']}"
-        self.send(f"40{NAMESPACE},{json.dumps(auth)}")
-
-    def send(self, *packets: str) -> None:
-        assert self.client.post(self.address, content="\x1e".join(packets)).text == "OK"
-
-    def read(self) -> list[str]:
-        """Return what waits for this client now."""
-        return self.client.get(self.address).text.split("\x1e")
 
 
 def numbers(packets: list[str]) -> list[int]:
