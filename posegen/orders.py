@@ -4,7 +4,7 @@ The order's pictures get their prompts, seeds and key-points here and never chan
 for is what is drawn, whatever happens to the library, the avatar or the service's defaults in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -40,6 +40,8 @@ MOST_POSES = 50
 MOST_VARIATIONS = 6
 MOST_TEXT_VARIATIONS = 10
 Number = TypeVar("Number", int, float)
+Admit = Callable[[int], None]
+"""Asked with how many pictures a new order has, before it is written; what it raises refuses the order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +119,14 @@ def place_order(
     *,
     profile_name: str,
     idempotency_key: str | None = None,
+    admit: Admit | None = None,
     now: datetime,
 ) -> PlacedOrder:
     """Write the order, its charge and its work items. The caller commits, then rings.
 
     Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), NotEnoughCredits or QuotaExceeded,
-    IdempotencyMismatch. A repeat with the same key and order returns the first answer and charges nothing.
+    IdempotencyMismatch, and what `admit` raises. A repeat with the same key and order returns the first answer,
+    charges nothing and is not asked to be admitted; a twin at the same time waits for the first and is a repeat too.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -130,6 +134,8 @@ def place_order(
         answered = first_answer(session, repeatable, now=now)
         if answered is not None:
             return PlacedOrder(**answered)
+    if admit is not None:
+        admit(order.total_pictures)
     checked = check_order(session, user_id, order, profile_name=profile_name, now=now)
     project = lock_place(session, user_id, checked.place, now=now)
     generation = _generation(checked, project, now)

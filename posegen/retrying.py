@@ -21,7 +21,7 @@ from posegen.errors import Conflict, NotFound
 from posegen.estimates import estimate_of_generation
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import new_id, new_seed
-from posegen.orders import PlacedOrder, pay
+from posegen.orders import Admit, PlacedOrder, pay
 from posegen.prices import picture_price
 from posegen.projects import ACTIVE
 from posegen.statuses import FINAL_GENERATION_STATUSES, GenerationStatus, ItemKind, ItemStatus
@@ -50,13 +50,15 @@ def retry_generation(
     *,
     profile_name: str,
     idempotency_key: str | None = None,
+    admit: Admit | None = None,
     now: datetime,
 ) -> PlacedOrder:
     """Order the generation's failed pictures again. The caller commits, then rings.
 
     Raises NotFound, Conflict (it is still being drawn, nothing failed or all of it was retried, its project is
     archived or deleted, nobody draws its profile any more), WordingRefused, NotEnoughCredits or QuotaExceeded,
-    IdempotencyMismatch. A repeat with the same key returns the first answer and charges nothing.
+    IdempotencyMismatch, and what `admit` raises. A repeat with the same key returns the first answer, charges nothing
+    and is not asked to be admitted.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -67,6 +69,8 @@ def retry_generation(
             return PlacedOrder(**answered)
     original = _locked(session, user_id, generation_id)
     failed = _locked_ends(session, original)
+    if admit is not None:
+        admit(max(1, len(failed)))
     _check(session, original, failed, profile_name=profile_name, now=now)
     project = _locked_project(session, original)
     generation = _generation(session, original, len(failed), now)
@@ -93,20 +97,13 @@ def retry_generation(
     return placed
 
 
-def count_retried(session: Session, user_id: str, generation_id: str) -> int:
-    """Return how many pictures a retry would order now. Raises NotFound."""
-    return len(_ends(session, _owned(session, user_id, generation_id, lock=False)))
-
-
 def _locked(session: Session, user_id: str, generation_id: str) -> Generation:
-    return _owned(session, user_id, generation_id, lock=True)
-
-
-def _owned(session: Session, user_id: str, generation_id: str, *, lock: bool) -> Generation:
-    mine = select(Generation).where(Generation.id == generation_id, Generation.user_id == user_id)
-    if lock:
-        mine = mine.with_for_update(key_share=True).execution_options(populate_existing=True)
-    generation = session.scalars(mine).one_or_none()
+    generation = session.scalars(
+        select(Generation)
+        .where(Generation.id == generation_id, Generation.user_id == user_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
     if generation is None:
         raise NotFound("generation", [generation_id])
     return generation

@@ -114,5 +114,6 @@ def retry(
 
 def _told(taken: TakenOrder, response: Response) -> OrderTold:
     response.headers["Location"] = f"{POSE_GENERATOR}/generations/{taken.placed.generation_id}"
-    response.headers.update(headers_of(taken.standings))
+    if taken.standings:
+        response.headers.update(headers_of(taken.standings))
     return OrderTold.of(taken.placed)
