@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.modulation import ModulationSource
 from models.schedule import Schedule
 
 
@@ -15,6 +16,7 @@ class FluxComponents:
     """diffusers' and transformers' own classes, already on `device` and in eval mode.
 
     dtype: what pictures are drawn in; precise_dtype: what a picture that went bad is tried once more in.
+    modulation: what was taken out of transformer and ControlNet, None while they hold it themselves.
     """
 
     transformer: nn.Module
@@ -28,6 +30,7 @@ class FluxComponents:
     device: torch.device
     dtype: torch.dtype
     precise_dtype: torch.dtype
+    modulation: tuple[ModulationSource, ModulationSource] | None = None
 
     def networks(self) -> tuple[nn.Module, ...]:
         """Every network, in the order they are used."""
@@ -37,6 +40,7 @@ class FluxComponents:
         """Give the weights' memory back; the networks cannot be run any more."""
         for network in self.networks():
             network.to("meta")
+        self.modulation = None
 
 
 class Precision:

@@ -16,6 +16,7 @@ from torch import Tensor
 from models.arrival import Decoded, Glimpses
 from models.devices import Pace, faults_named
 from models.errors import CardFailed, OutOfMemory
+from models.modulation import Conditioning, Vectors, vectors_at
 from models.previews import View, expected
 from models.requests import PictureRequest
 from models.runner import Conditions, FluxRunner, Words
@@ -25,6 +26,8 @@ from models.stepping import DoesNotFit, SteppedEngine
 
 CACHED_PROMPTS = 64
 CACHED_CONTROLS = 32
+CACHED_TABLES = 8
+"""Of 72 MB each with FLUX.1-dev and 28 steps, on the card; those of pictures being drawn are kept anyway."""
 
 Value = TypeVar("Value")
 
@@ -60,6 +63,7 @@ class Recent(Generic[Value]):
 class RowTensors:
     """A sample's tensors. latents: (n, 64) fp32; control: (n, 64) or None; sigmas: steps + 1 floats.
 
+    table: its modulation, a row a step, where the networks do not make it themselves.
     expected: (n, 64) x0 as of the last step, for as long as a preview is made of it.
     """
 
@@ -67,6 +71,7 @@ class RowTensors:
     words: Words
     control: Tensor | None
     sigmas: tuple[float, ...]
+    table: Vectors | None
     expected: Tensor | None = None
 
 
@@ -80,6 +85,7 @@ class InflightEngine(SteppedEngine):
         self._pace = Pace(runner.device)
         self._words: Recent[Words] = Recent(CACHED_PROMPTS)
         self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
+        self._tables: Recent[Vectors | None] = Recent(CACHED_TABLES)
         # The stacked conditions of the last forward, for as long as its rows stay the same.
         self._stacked: tuple[list[RowTensors], int, Conditions] | None = None
 
@@ -91,17 +97,38 @@ class InflightEngine(SteppedEngine):
             with torch.inference_mode():
                 words = self._encode_words(requests)
                 controls = self._encode_controls(requests)
+                sigmas = [self._sigmas(request) for request in requests]
+                tables = self._make_tables(requests, words, sigmas)
                 tensors = [
                     RowTensors(
                         latents=self.runner.starting_noise(request.seed, request.width, request.height),
                         words=row_words,
                         control=control,
-                        sigmas=self.runner.parts.schedule.sigmas(request.steps, image_tokens(*request.size)),
+                        sigmas=row_sigmas,
+                        table=table,
                     )
-                    for request, row_words, control in zip(requests, words, controls, strict=True)
+                    for request, row_words, control, row_sigmas, table in zip(
+                        requests, words, controls, sigmas, tables, strict=True
+                    )
                 ]
         for sample, row in zip(samples, tensors, strict=True):
             sample.tensors = row
+
+    def _sigmas(self, request: PictureRequest) -> tuple[float, ...]:
+        return self.runner.parts.schedule.sigmas(request.steps, image_tokens(*request.size))
+
+    def _make_tables(
+        self, requests: list[PictureRequest], words: list[Words], sigmas: list[tuple[float, ...]]
+    ) -> list[Vectors | None]:
+        keys = [
+            (request.prompt, request.precise, request.guidance, row_sigmas)
+            for request, row_sigmas in zip(requests, sigmas, strict=True)
+        ]
+        wanted = [
+            Conditioning(pooled=row_words.pooled, guidance=request.guidance, sigmas=row_sigmas)
+            for request, row_words, row_sigmas in zip(requests, words, sigmas, strict=True)
+        ]
+        return self._tables.fill(keys, lambda at: self.runner.tables([wanted[i] for i in at]))
 
     def _encode_words(self, requests: list[PictureRequest]) -> list[Words]:
         keys = [(request.prompt, request.precise) for request in requests]
@@ -129,7 +156,8 @@ class InflightEngine(SteppedEngine):
         with faults_named(self.runner.device):
             self.runner.precision.use(precise=request.precise)
             with torch.inference_mode():
-                numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered])
+                vectors = vectors_at([row.table for row in tensors], [row.steps_done for row in ordered])
+                numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered], vectors)
                 latents = torch.stack([row.latents for row in tensors])
                 moved = self.runner.denoise(latents, self._conditions(ordered), numbers, request.size)
                 self._keep_expected(ordered, latents, moved)
@@ -231,6 +259,7 @@ class InflightEngine(SteppedEngine):
         self._stacked = None
         self._words.clear()
         self._controls.clear()
+        self._tables.clear()
         self.view = None
         self.runner.parts.free()
         if torch.cuda.is_available():

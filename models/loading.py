@@ -7,7 +7,7 @@ built-in model's. Nothing is downloaded here.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -23,9 +23,10 @@ from models.checking import CheckedWeights, check_weights
 from models.checkpoints import Checkpoint
 from models.components import FluxComponents
 from models.devices import faults_named, resolve_device
-from models.errors import OutOfMemory, WeightsMissing
+from models.errors import OutOfMemory, WeightsMissing, WrongKind
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
+from models.modulation import UnknownModulation, take_out
 from models.previews import View
 from models.previews_taef1 import load_view
 from models.profiles import Profile, Sources, sourced
@@ -46,9 +47,11 @@ def load_engine(
     max_batch: int | None = None,
     previews: bool = False,
     sources: Sources | None = None,
+    modulation: Literal["live", "tables"] = "live",
 ) -> InflightEngine:
     """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
     previews: be able to make some, which takes up to a second more here. sources: where weights come from instead.
+    modulation: computed in every step, or once a picture by weights that stay on the host (see models.modulation).
 
     On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
     WeightsMissing, WeightsUnfit, OutOfMemory (the weights do not fit), CardFailed.
@@ -57,7 +60,8 @@ def load_engine(
     target = resolve_device(device)
     if target.type == "cpu" and known.cpu_threads is not None:
         torch.set_num_threads(known.cpu_threads)
-    components = load_components(weight_folders(known, cache_dir), target, known)
+    folders = weight_folders(known, cache_dir)
+    components = load_components(folders, target, known, with_tables=modulation == "tables")
     default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
     runner = FluxRunner(known, components)
     view = _view(runner, cache_dir) if previews else None
@@ -83,8 +87,10 @@ def weight_folders(profile: Profile, cache_dir: Path) -> WeightFolders:
     return WeightFolders(base=built / BASE, controlnet=built / CONTROLNET)
 
 
-def load_components(folders: WeightFolders, device: torch.device, profile: Profile) -> FluxComponents:
-    """Read every network and tokenizer from disk: bf16 on a card, fp32 on the CPU.
+def load_components(
+    folders: WeightFolders, device: torch.device, profile: Profile, *, with_tables: bool = False
+) -> FluxComponents:
+    """Read every network and tokenizer from disk: bf16 on a card, fp32 on the CPU. with_tables: without modulation.
 
     Raises WeightsMissing when a file is missing or unreadable, WeightsUnfit for other weights than the profile's,
     OutOfMemory when the card is too small.
@@ -93,18 +99,22 @@ def load_components(folders: WeightFolders, device: torch.device, profile: Profi
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
         with quiet_libraries(), faults_named(device):
-            return _read_components(checked, folders.base, device, dtype)
+            return _read_components(checked, folders.base, device, dtype, with_tables=with_tables)
     except DoesNotFit as e:
         raise OutOfMemory(*profile.default_size) from e
+    except UnknownModulation as e:
+        raise WrongKind(profile.name, f"{folders.base} or {folders.controlnet}", str(e)) from e
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise WeightsMissing(profile.name, f"{folders.base}: {str(e).splitlines()[0]}") from e
 
 
-def _read_components(checked: CheckedWeights, base: Path, device: torch.device, dtype: torch.dtype) -> FluxComponents:
+def _read_components(
+    checked: CheckedWeights, base: Path, device: torch.device, dtype: torch.dtype, *, with_tables: bool
+) -> FluxComponents:
     def diffusers(kind: Any, checkpoint: Checkpoint) -> Any:
         if checkpoint.is_loose:
-            return read_network(kind, checkpoint, dtype=dtype).to(device)
-        return _read_network(kind, checkpoint.folder, torch_dtype=dtype).to(device)
+            return read_network(kind, checkpoint, dtype=dtype)
+        return _read_network(kind, checkpoint.folder, torch_dtype=dtype)
 
     def transformers(kind: Any, checkpoint: Checkpoint) -> Any:
         return _read_network(kind, checkpoint.folder, dtype=dtype).to(device)
@@ -113,10 +123,15 @@ def _read_components(checked: CheckedWeights, base: Path, device: torch.device, 
         read: Callable[..., Any] = kind.from_pretrained(folder, local_files_only=True)
         return read
 
+    transformer = diffusers(FluxTransformer2DModel, checked.transformer)
+    controlnet = diffusers(FluxControlNetModel, checked.controlnet)
+    # Before they move to a card that may be too small for the whole.
+    modulation = (take_out(transformer, device), take_out(controlnet, device)) if with_tables else None
     return FluxComponents(
-        transformer=diffusers(FluxTransformer2DModel, checked.transformer),
-        controlnet=diffusers(FluxControlNetModel, checked.controlnet),
-        vae=_suited(diffusers(AutoencoderKL, checked.vae), device),
+        transformer=transformer.to(device),
+        controlnet=controlnet.to(device),
+        modulation=modulation,
+        vae=_suited(diffusers(AutoencoderKL, checked.vae).to(device), device),
         text_encoder=transformers(CLIPTextModel, checked.text_encoder),
         text_encoder_2=transformers(T5EncoderModel, checked.text_encoder_2),
         tokenizer=tokenizer(CLIPTokenizer, base / "tokenizer"),

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from models import layout
+from models.modulation import Conditioning, vectors_at
 from models.previews import LinearView, expected
 from models.profiles import PIXEL_MULTIPLE
 from models.runner import Conditions, FluxRunner
@@ -61,9 +62,13 @@ def _draw(runner: FluxRunner, size: tuple[int, int]) -> Tensor:
     latents = torch.stack([runner.starting_noise(seed, *size) for seed in range(_PICTURES)])
     sigmas = runner.parts.schedule.sigmas(_STEPS, image_tokens(*size))
     strengths = (runner.profile.default_guidance, runner.profile.default_control_scale)
+    tables = runner.tables(
+        [Conditioning(pooled=row.pooled, guidance=runner.profile.default_guidance, sigmas=sigmas) for row in words]
+    )
     kept = []
     for done, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
-        numbers = runner.row_numbers([(sigma, sigma_next, *strengths)] * _PICTURES)
+        vectors = vectors_at(tables, [done - 1] * _PICTURES)
+        numbers = runner.row_numbers([(sigma, sigma_next, *strengths)] * _PICTURES, vectors)
         is_led = done / _STEPS <= runner.profile.default_control_end
         moved = runner.denoise(latents, led if is_led else alone, numbers, size)
         if done in (1, _STEPS):

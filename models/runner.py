@@ -18,6 +18,7 @@ from models import layout
 from models.arrival import Decoded, Glimpses
 from models.components import FluxComponents, Precision
 from models.devices import CopyEnd
+from models.modulation import Conditioning, Vectors, timestep_of
 from models.previews import View, to_bytes
 from models.profiles import Profile
 
@@ -44,12 +45,16 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowNumbers:
-    """The numbers of one step, one per row and on the device: sigma, sigma_next, guidance, control_scale, (b,) fp32."""
+    """The numbers of one step, one per row and on the device: sigma, sigma_next, guidance, control_scale, (b,) fp32.
+
+    vectors: the rows' modulation in this step, where the networks do not make it themselves.
+    """
 
     sigma: Tensor
     sigma_next: Tensor
     guidance: Tensor
     control_scale: Tensor
+    vectors: Vectors | None
 
 
 class FluxRunner:
@@ -100,10 +105,21 @@ class FluxRunner:
         """Return the noise a picture starts from, (n, 64) in fp32 on the device."""
         return self._upload(layout.starting_noise(seed, self.channels, height // 8, width // 8))
 
-    def row_numbers(self, rows: Sequence[tuple[float, float, float, float]]) -> RowNumbers:
+    def tables(self, wanted: Sequence[Conditioning]) -> list[Vectors | None]:
+        """Make the modulation tables of pictures in one pass; None where the networks hold their modulation."""
+        if self.parts.modulation is None:
+            return [None] * len(wanted)
+        made = [source.tables(wanted, device=self.device, dtype=self.dtype) for source in self.parts.modulation]
+        return [Vectors(transformer=ours, controlnet=its) for ours, its in zip(*made, strict=True)]
+
+    def row_numbers(
+        self, rows: Sequence[tuple[float, float, float, float]], vectors: Vectors | None = None
+    ) -> RowNumbers:
         """Upload (sigma, sigma_next, guidance, control_scale) of every row at once."""
         columns = self._upload(torch.tensor(rows, dtype=torch.float32)).unbind(dim=1)
-        return RowNumbers(sigma=columns[0], sigma_next=columns[1], guidance=columns[2], control_scale=columns[3])
+        return RowNumbers(
+            sigma=columns[0], sigma_next=columns[1], guidance=columns[2], control_scale=columns[3], vectors=vectors
+        )
 
     def denoise(self, latents: Tensor, conditions: Conditions, numbers: RowNumbers, size: tuple[int, int]) -> Tensor:
         """Move every row one Euler step; returns new latents, the old ones stay.
@@ -111,8 +127,7 @@ class FluxRunner:
         latents: (b, n, 64) fp32. The rows of conditions.control follow it, the others are drawn without ControlNet.
         """
         hidden = latents.to(self.dtype)
-        # Rounded as diffusers' pipeline does: through the model's dtype at the scale of 0..1000.
-        timestep = (numbers.sigma * 1000).to(self.dtype) / 1000
+        timestep = timestep_of(numbers.sigma, self.dtype)
         shared = {
             "txt_ids": self._text_ids(conditions.embeds.shape[1]),
             "img_ids": self._image_ids(*size),
@@ -123,7 +138,7 @@ class FluxRunner:
             hidden_states=hidden,
             timestep=timestep,
             guidance=numbers.guidance if config(self.parts.transformer).guidance_embeds else None,
-            pooled_projections=conditions.pooled,
+            pooled_projections=conditions.pooled if numbers.vectors is None else numbers.vectors.transformer,
             encoder_hidden_states=conditions.embeds,
             controlnet_block_samples=residuals[0],
             controlnet_single_block_samples=residuals[1],
@@ -149,7 +164,7 @@ class FluxRunner:
             conditioning_scale=numbers.control_scale[:k, None, None].to(self.dtype),
             timestep=timestep[:k],
             guidance=numbers.guidance[:k] if config(self.parts.controlnet).guidance_embeds else None,
-            pooled_projections=conditions.pooled[:k],
+            pooled_projections=(conditions.pooled if numbers.vectors is None else numbers.vectors.controlnet)[:k],
             encoder_hidden_states=conditions.embeds[:k],
             **shared,
         )
