@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from posegen.crash_points import Act
@@ -87,6 +87,7 @@ def forget_generation(session: Session, generation_id: str, *, before: datetime)
     if any(picture.is_favorite for picture in pictures):
         return None
     keys = sorted({key for picture in pictures for key in _keys_of(picture)})
+    repeats = _locked_repeats(session, generation_id)
     session.add(_remnant(generation, database_now(session)))
     session.flush()
     for table, condition in (
@@ -96,12 +97,37 @@ def forget_generation(session: Session, generation_id: str, *, before: datetime)
         (StoredObject, StoredObject.key.in_(keys)),
     ):
         session.execute(delete(table).where(condition).execution_options(synchronize_session=False))
+    for item_id, repeated in repeats:
+        repeat = update(WorkItem).where(WorkItem.id == item_id).values(retry_of=repeated)
+        session.execute(repeat.execution_options(synchronize_session=False))
     return keys
+
+
+def _locked_repeats(session: Session, generation_id: str) -> list[tuple[str, str | None]]:
+    """Lock the generation's items, and those that repeat one; return the latter, each with what it repeats from now on.
+
+    That is what the forgotten item repeated: or else the picture at the beginning of that chain would look as if nobody
+    had ordered it again, and be paid for once more.
+    """
+    # By id, as everybody locks items; the repeats afterwards, for a retry that held an item may just have made one.
+    own = session.execute(
+        select(WorkItem.id, WorkItem.retry_of)
+        .where(WorkItem.generation_id == generation_id)
+        .order_by(WorkItem.id)
+        .with_for_update()
+    ).all()
+    repeated = {row[0]: row[1] for row in own}
+    again = session.execute(
+        select(WorkItem.id, WorkItem.retry_of)
+        .where(WorkItem.retry_of.in_(repeated))
+        .order_by(WorkItem.id)
+        .with_for_update(key_share=True)
+    ).all()
+    return [(row[0], repeated[row[1]]) for row in again]
 
 
 def _remnant(generation: Generation, now: datetime) -> ForgottenGeneration:
     """Return what the books need to know of a generation that is gone."""
-    undelivered = generation.poses_failed + generation.poses_cancelled
     undelivered = generation.poses_failed + generation.poses_cancelled
     return ForgottenGeneration(
         id=generation.id,

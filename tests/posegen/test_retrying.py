@@ -207,6 +207,29 @@ def test_sql_itself_refuses_to_order_a_picture_again_twice(house: House) -> None
         session.execute(update(WorkItem).values(retry_of=house.items(first)[0].id))
 
 
+@pytest.mark.parametrize("forgotten", [(1,), (0, 1), (1, 0)])
+def test_a_picture_that_is_ordered_again_stays_so_when_a_retry_in_between_is_forgotten(
+    house: House, forgotten: tuple[int, ...]
+) -> None:
+    house.customer()
+    first = ordered(house, "dff")
+    second = retry(house, first).generation_id
+    end(house, second, "ff")
+    third = retry(house, second).generation_id
+    with house.database.writing() as session:
+        for number in forgotten:
+            assert forget_generation(session, (first, second)[number], before=NOW + timedelta(days=1)) is not None
+
+    if 0 not in forgotten:
+        with pytest.raises(Conflict, match="ordered again already"):
+            retry(house, first)
+    end(house, third, "df")
+
+    again = [retry(house, first)] if 0 not in forgotten else [retry(house, third)]
+    assert [placed.total_pictures for placed in again] == [1]
+    assert read_books(house.database).agree
+
+
 def test_a_retry_outlives_the_generation_that_it_repeats(house: House) -> None:
     house.customer()
     first = ordered(house, "ff")
