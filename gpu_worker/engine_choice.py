@@ -12,7 +12,7 @@ from gpu_worker.errors import CannotStart, EngineBroke
 from models.engine import Engine
 from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
-from models.profiles import FLUX1_DEV, TINY, profile
+from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
 from models.weights import find_weights
 from posegen.settings import Settings
 
@@ -74,12 +74,16 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
     from models.devices import resolve_device
     from models.loading import load_engine
 
-    cache_dir = settings.var_dir / "models"
     device = resolve_device(options.device)
     name = options.profile or settings.profile or _profile_for(device.type, settings)
     log.info("engine.loading", device=str(device), profile=name)
     engine = load_engine(
-        name, str(device), cache_dir=cache_dir, max_batch=options.max_batch, previews=settings.previews
+        name,
+        str(device),
+        cache_dir=settings.models_dir,
+        max_batch=options.max_batch,
+        previews=settings.previews,
+        sources=parse_sources(settings.model_sources),
     )
     engine.warm_up()
     if engine.view is not None:
@@ -92,7 +96,7 @@ def _profile_for(device_type: str, settings: Settings) -> str:
     """Return FLUX for a card when its weights are on disk, else the built-in model."""
     if device_type == "cuda":
         try:
-            find_weights(FLUX1_DEV, settings.var_dir / "models")
+            find_weights(sourced(FLUX1_DEV, parse_sources(settings.model_sources)), settings.models_dir)
         except ModelsError as error:
             log.warning("engine.built_in_model", reason=str(error))
         else:

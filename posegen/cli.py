@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 from alembic.util import CommandError
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy.orm import Session
 
@@ -20,19 +18,18 @@ from posegen.announcing import Announcer
 from posegen.bell import Bell
 from posegen.books import read_books
 from posegen.database import Database, database_now
-from posegen.errors import PosegenError
 from posegen.library import LibraryQuery, list_poses, seed_library
 from posegen.paging import MOST_ROWS, Page
 from posegen.poses.drawing import draw_pose
-from posegen.poses.errors import PoseError
 from posegen.poses.library_files import read_library
 from posegen.poses.preview import draw_preview
 from posegen.reconciler import reconcile_once
 from posegen.retention import Pruned, prune_generations
-from posegen.settings import Settings
 from posegen.storage import Links, Storage
 from posegen.sweeping import Swept, missing_files
 from posegen.sweeping import sweep as sweep_files
+from posegen.terminal import console, errors, read_settings, told
+from posegen.weights_command import models_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
 user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
@@ -41,37 +38,16 @@ library_app = typer.Typer(no_args_is_help=True, help="The pose library.")
 app.add_typer(user_app, name="user")
 app.add_typer(credits_app, name="credits")
 app.add_typer(library_app, name="library")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(models_app, name="models")
 
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="POSEGEN_PASSWORD")
 ]
 
 
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            errors.print(f"[red]{'.'.join(str(part) for part in problem['loc']).upper()}[/]: {problem['msg']}")
-        errors.print("Set it in the environment or in .env (./scripts/start writes one).")
-        raise typer.Exit(2) from error
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Print a domain error as its sentence and exit with 1."""
-    try:
-        yield
-    except (PosegenError, PoseError) as error:
-        errors.print(f"[red]{error}[/]")
-        raise typer.Exit(1) from error
-
-
 @contextmanager
 def _database() -> Iterator[Database]:
-    database = Database(_settings().sql_url)
+    database = Database(read_settings().sql_url)
     try:
         yield database
     finally:
@@ -80,7 +56,7 @@ def _database() -> Iterator[Database]:
 
 @contextmanager
 def _writing() -> Iterator[Session]:
-    with _told(), _database() as database, database.writing() as session:
+    with told(), _database() as database, database.writing() as session:
         yield session
 
 
@@ -90,7 +66,7 @@ def migrate(
     new: Annotated[str | None, typer.Option(help="Write a version that brings it to the tables in code.")] = None,
 ) -> None:
     """Bring the database to the newest tables."""
-    with _told(), _database() as database:
+    with told(), _database() as database:
         try:
             if check:
                 migrating.check(database)
@@ -107,10 +83,10 @@ def migrate(
 @app.command()
 def recover() -> None:
     """Return the pictures of dead workers to the queue and ring for everything that waits."""
-    settings = _settings()
+    settings = read_settings()
     links = Links(settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s)
     bell = Bell(settings.bell_url)
-    with _told(), _database() as database:
+    with told(), _database() as database:
         done = reconcile_once(Announcer(database, bell, links), witness_since=None)
     bell.close()
     console.print(f"{done.requeued} pictures returned to the queue, {done.failed} given up, {done.rung} rings.")
@@ -124,10 +100,10 @@ def sweep(
 
     Exits with 1 when a row names a file that is missing.
     """
-    settings = _settings()
+    settings = read_settings()
     storage = Storage(settings.storage_dir)
     pruned, swept = Pruned(), Swept()
-    with _told(), _database() as database:
+    with told(), _database() as database:
         if settings.kept_for is not None:
             for _ in prune_generations(database, storage, pruned, keep=settings.kept_for, dry_run=dry_run):
                 pass
@@ -152,7 +128,7 @@ def reconcile(
 
     Exits with 1 when anything disagrees, and names it with its figures.
     """
-    with _told(), _database() as database:
+    with told(), _database() as database:
         books = read_books(database)
     if as_json:
         typer.echo(json.dumps({"agree": books.agree, **asdict(books)}))
@@ -168,7 +144,7 @@ def reconcile(
 @user_app.command("add")
 def add_user(email: str, password: Password, name: Annotated[str | None, typer.Option()] = None) -> None:
     """Create a user with no credits."""
-    with _told():
+    with told():
         hashed = accounts.hash_password(password)
     with _writing() as session:
         user = accounts.register(session, email=email, password=hashed, name=name, now=database_now(session))
@@ -178,7 +154,7 @@ def add_user(email: str, password: Password, name: Annotated[str | None, typer.O
 @user_app.command("reset-password")
 def reset_password(email: str, password: Password) -> None:
     """Set a user's password."""
-    with _told():
+    with told():
         hashed = accounts.hash_password(password)
     with _writing() as session:
         accounts.reset_password(session, email=email, password=hashed, now=database_now(session))
@@ -222,7 +198,7 @@ def grant(email: str, amount: int, reason: Annotated[str, typer.Option()] = "Gra
 @library_app.command("seed")
 def seed() -> None:
     """Write the poses that come with the product into the database. Safe to repeat."""
-    storage = Storage(_settings().storage_dir)
+    storage = Storage(read_settings().storage_dir)
     with _writing() as session:
         changed = seed_library(session, storage, read_library(), now=database_now(session))
         console.print(f"{changed} poses written.")
@@ -249,7 +225,7 @@ def render(
     preview: Annotated[bool, typer.Option("--preview", help="The picture for people, not the control map.")] = False,
 ) -> None:
     """Draw a pose of the library as a control map."""
-    with _told():
+    with told():
         poses = {pose.slug: pose for pose in read_library().poses}
         if slug not in poses:
             errors.print(f"[red]There is no pose {slug}; choose one of: {', '.join(sorted(poses))}.[/]")

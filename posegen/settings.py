@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.profiles import PROFILES
+from models.profiles import PROFILES, parse_sources
 from posegen import crash_points
 from posegen.private_redis import remembered_url
 
@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         ("http://localhost:5173",), description="Comma list of allowed origins; https://*.example.com is understood"
     )
     profile: str = Field("", description="Model profile orders are made for; empty: what the workers report")
+    model_sources: str = Field("", description="Where weights come from instead, and at which commit they are pinned")
+    hf_token: SecretStr = Field(SecretStr(""), description="Token of a Hugging Face account, for gated weights")
+    huggingface_api_key: SecretStr = Field(SecretStr(""), description="The same, by its older name")
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
@@ -99,6 +102,12 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no profile {value!r}; choose one of {', '.join(PROFILES)}")
         return value
 
+    @field_validator("model_sources")
+    @classmethod
+    def _are_sources(cls, value: str) -> str:
+        parse_sources(value)
+        return value
+
     @field_validator("crash_at")
     @classmethod
     def _is_a_crash_point(cls, value: str) -> str:
@@ -141,6 +150,16 @@ class Settings(BaseSettings):
             return private
         password = quote(self.redis_password.get_secret_value(), safe="")
         return f"redis://{':' + password + '@' if password else ''}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where weights are kept and looked for, a folder for each profile."""
+        return self.var_dir / "models"
+
+    @property
+    def hub_token(self) -> str | None:
+        """The token for the Hugging Face hub; None: whatever `hf auth login` left."""
+        return self.hf_token.get_secret_value() or self.huggingface_api_key.get_secret_value() or None
 
     @property
     def detectors_dir(self) -> Path:
