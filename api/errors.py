@@ -91,6 +91,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.StorageAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.NoProfileKnown: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.NoDetector: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.TooBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     RedisServerMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     RedisNotStarted: HTTPStatus.SERVICE_UNAVAILABLE,
     poses.PoseError: HTTPStatus.BAD_REQUEST,

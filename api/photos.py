@@ -16,16 +16,17 @@ log = structlog.get_logger()
 
 
 def checked_photo(service: Service, caller: Caller, upload: UploadFile) -> Photo:
-    """Count an upload and check its photo. Raises what check_photo raises, and TooManyRequests."""
+    """Count an upload and check its photo. Raises what check_photo raises, TooManyRequests and TooBusy."""
     service.rates.count_upload(caller.id)
-    return check_photo(upload.file.read(MOST_BYTES + 1), file_name=upload.filename)
+    with service.photo_line.turn():
+        return check_photo(upload.file.read(MOST_BYTES + 1), file_name=upload.filename)
 
 
 @contextmanager
 def stored_photo(service: Service, caller: Caller, upload: UploadFile) -> Iterator[StoredPhoto]:
     """Check and store a photo; the block names it in SQL. When the block refuses, the files go again.
 
-    Raises what check_photo raises, StorageAway and TooManyRequests.
+    Raises what check_photo raises, StorageAway, TooManyRequests and TooBusy.
     """
     stored = store_photo(service.storage, caller.id, checked_photo(service, caller, upload))
     with discarded_if_refused(service, (stored.image_key, stored.thumbnail_key)):

@@ -12,6 +12,7 @@ from posegen.bell import Bell
 from posegen.database import Database
 from posegen.settings import Settings
 from posegen.storage import Links, Storage
+from posegen.uploads import PhotoLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Service:
     links: Links
     tokens: Tokens
     rates: Rates
+    photo_line: PhotoLine
 
     def close(self) -> None:
         """Give every connection back."""
@@ -47,6 +49,7 @@ def open_service(settings: Settings) -> Service:
         links=links,
         tokens=Tokens(settings),
         rates=Rates(settings, bell),
+        photo_line=PhotoLine(),
     )
 
 

@@ -13,11 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.detectors.weights import what_to_fetch
-from posegen.errors import NoDetector, NotFound
+from posegen.errors import Conflict, NoDetector, NotFound
 from posegen.identifiers import new_id
 from posegen.leases import held_by
 from posegen.statuses import DetectionStatus, ItemKind, ItemStatus
@@ -29,6 +29,8 @@ from posegen.workforce import live_workers
 DETECT_PROFILE = "detect"
 """Stands where a picture has the profile that draws it: every line of pictures names a profile, so none sees these."""
 MOST_RINGS = 16
+MOST_OPEN = 10
+"""Of one user: photos are looked at one by one in the order they came, so nobody may bring hundreds before others."""
 WAITS_FOR = timedelta(hours=1)
 """After this a photo that no worker took is given up: its customer has gone, and the photo should too."""
 KEPT_FOR = timedelta(days=1)
@@ -90,6 +92,17 @@ def require_detector(session: Session, folder: Path, *, now: datetime) -> int:
     if not any(can_detect(worker) for worker in workers):
         raise no_detector([f"{worker.name}: {why_not(worker)}" for worker in workers], folder)
     return min(len(workers), MOST_RINGS)  # whoever listens may be one without
+
+
+def require_room(session: Session, user_id: str) -> None:
+    """Raise Conflict when as many photos of the user as may wait are not done yet."""
+    open_ = session.execute(
+        select(func.count())
+        .select_from(WorkItem)
+        .where(WorkItem.status.in_((ItemStatus.QUEUED, ItemStatus.DRAWING)), WorkItem.user_id == user_id, *_OURS)
+    ).scalar_one()
+    if open_ >= MOST_OPEN:
+        raise Conflict(f"{MOST_OPEN} of your photos are still waiting; please upload more when one of them is done.")
 
 
 def no_detector(reasons: Sequence[str], folder: Path) -> NoDetector:

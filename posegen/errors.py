@@ -18,6 +18,8 @@
         ├── BellAway             Redis does not answer; the order itself is safe in SQL
         ├── StorageAway
         ├── NoProfileKnown       no worker ever reported and PROFILE is not set
+        ├── NoDetector           no live worker can find poses in photos
+        ├── TooBusy              more photos are being uploaded than are checked at a time
         ├── RedisServerMissing   (posegen.private_redis) there is no redis-server on this machine
         └── RedisNotStarted      (posegen.private_redis) the private Redis ended or did not answer
 
@@ -211,6 +213,15 @@ class NoProfileKnown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("No worker has reported yet; start one (python -m gpu_worker) or set PROFILE.")
+
+
+class TooBusy(Unavailable):
+    """More photos are being uploaded than are checked at a time; nothing was stored."""
+
+    code = "too_busy"
+
+    def __init__(self) -> None:
+        super().__init__("Many photos are being uploaded at the moment; please try again in a few seconds.")
 
 
 class NoDetector(Unavailable):

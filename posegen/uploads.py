@@ -2,10 +2,14 @@
 
 What is stored is our own encoding of the decoded pixels, upright and without any metadata: no place, no comment, no
 second file behind the first, nothing that a later reader could trip over.
+
+A photo of the largest size takes 300 MB and seconds to check, so few are checked at once and few more wait; and a JPEG
+may hold its pixels in scans of a few bytes that each go over all of them, so their number is limited, not only sizes.
 """
 
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from io import BytesIO
 
 from PIL import Image, ImageCms, ImageOps
 
-from posegen.errors import BadInput, FieldProblem, TooLarge, UnsupportedMedia
+from posegen.errors import BadInput, FieldProblem, TooBusy, TooLarge, UnsupportedMedia
 
 MOST_BYTES = 10 * 1024 * 1024
 LEAST_SIDE_PX = 512
@@ -22,6 +26,13 @@ MOST_SIDE_PX = 4096
 THUMBNAIL_PX = 384
 THUMBNAIL_TYPE = "image/webp"
 LONGEST_NAME = 255
+MOST_JPEG_SCANS = 100
+"""A progressive JPEG has ten or so. One of 33 bytes over 4096x4096 pixels took 40 ms: ten megabytes of them, hours."""
+CHECKED_AT_ONCE = 2
+MOST_IN_LINE = 10
+"""Of threads that serve requests, so many may wait for or check a photo; there are 40."""
+_NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_END_OF_IMAGE, _START_OF_SCAN, _WITHOUT_LENGTH = 0xD9, 0xDA, (0x01, 0xD8)
 _NAME_TRICKS = re.compile(r"[/\\\x00-\x1f\x7f]|^\.\.?$")
 _QUALITY = 95
 _THUMBNAIL_QUALITY = 82
@@ -53,6 +64,25 @@ class _Kind:
 _JPEG = _Kind("JPEG", "image/jpeg", "jpg")
 _PNG = _Kind("PNG", "image/png", "png")
 _WEBP = _Kind("WEBP", "image/webp", "webp")
+
+
+class PhotoLine:
+    """The line in which uploads of one process wait until they are checked. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(MOST_IN_LINE)
+        self._checking = threading.BoundedSemaphore(CHECKED_AT_ONCE)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Run a block that reads and checks a photo when it is its turn. Raises TooBusy when the line is full."""
+        if not self._places.acquire(blocking=False):
+            raise TooBusy
+        try:
+            with self._checking:
+                yield
+        finally:
+            self._places.release()
 
 
 def check_photo(content: bytes, *, file_name: str | None, field: str = "image") -> Photo:
@@ -111,6 +141,8 @@ def _decoded(content: bytes, kind: _Kind, field: str) -> Image.Image:
         # A JPEG with several pictures is a camera's preview or depth map; the first one is the photo.
         if kind is not _JPEG and getattr(opened, "is_animated", False):
             raise _refused("A photo stands still; this is an animation. Send one picture of it.", field)
+        if kind is _JPEG and _scans_of(content) > MOST_JPEG_SCANS:
+            raise _refused(f"This JPEG has more than {MOST_JPEG_SCANS} scans; save it again and retry.", field)
         opened.load()
         upright = ImageOps.exif_transpose(opened)
         transparent = upright.has_transparency_data and kind is not _JPEG
@@ -126,6 +158,19 @@ def _check_sides(width_px: int, height_px: int, field: str) -> None:
     if min(width_px, height_px) < LEAST_SIDE_PX or max(width_px, height_px) > MOST_SIDE_PX:
         sides = f"{LEAST_SIDE_PX} to {MOST_SIDE_PX} pixels a side"
         raise _refused(f"A photo has {sides}, not {width_px}x{height_px}.", field)
+
+
+def _scans_of(content: bytes) -> int:
+    """Count the scans of a JPEG's first picture, going from marker to marker as its decoder does (ITU-T T.81, B.1)."""
+    scans, at = 0, 2
+    while (found := _NEXT_MARKER.search(content, at)) is not None:
+        marker, at = found[1][0], found.end()
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _START_OF_SCAN
+        if marker not in _WITHOUT_LENGTH:
+            at += int.from_bytes(content[at : at + 2], "big")
+    return scans
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:

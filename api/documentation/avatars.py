@@ -5,7 +5,7 @@ from typing import Any
 from api.documentation.operation import Operation, Operations
 from api.documentation.story import AVATAR_TOLD, FOLDER, LOOKS, MORNING, NOBODY
 from api.errors import TooManyRequests
-from posegen.errors import NotFound, StorageAway, TooLarge, UnsupportedMedia
+from posegen.errors import NotFound, StorageAway, TooBusy, TooLarge, UnsupportedMedia
 
 _ROOT = "/api/apps/avatar-creator"
 _PHOTO = "(the bytes of a JPEG, PNG or WebP of at most 10 MB, 512 to 4096 px a side)"
@@ -16,6 +16,7 @@ _UPLOAD = (
     UnsupportedMedia("Send a JPEG, PNG or WebP photo.", "image"),
     TooManyRequests(21, {"RateLimit-Policy": '"uploads";q=10;w=60', "RateLimit": '"uploads";r=0;t=21'}),
     StorageAway("avatars/01a20bbd-23c6-73a1.jpg"),
+    TooBusy(),
 )
 _ONE: dict[str, Any] = {"avatar": AVATAR_TOLD}
 _FORM: dict[str, Any] = {"image": _PHOTO, "name": "Ann in the studio", **LOOKS}

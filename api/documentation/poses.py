@@ -8,7 +8,7 @@ from api.documentation.story import NOBODY, POSE, POSE_TOLD
 from api.errors import TooManyRequests
 from api.routes import POSE_GENERATOR
 from posegen.detections import no_detector
-from posegen.errors import NotFound, TooLarge, UnsupportedMedia
+from posegen.errors import Conflict, NotFound, TooBusy, TooLarge, UnsupportedMedia
 from posegen.poses.errors import MapSizeRefused, PoseRefused
 
 _ROOT = f"{POSE_GENERATOR}/poses"
@@ -83,6 +83,8 @@ OPERATIONS: Operations = {
                 ["box-1-4711: no weights: rtmlib: yolox_l.onnx not in var/detectors nor in the Hugging Face cache"],
                 Path("var/detectors"),
             ),
+            Conflict("10 of your photos are still waiting; please upload more when one of them is done."),
+            TooBusy(),
         ),
         headers=("Location",),
     ),

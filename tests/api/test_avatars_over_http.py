@@ -1,5 +1,7 @@
 """Avatars over HTTP: forms with photos in, links to checked photos out."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from PIL import Image
 from support.house import House
 from support.photos import animation, claimed_png, photo
 from support.serving import Served, serving, settings_for
+from support.waiting import wait_until
 
 from posegen.tables import Avatar, StoredObject
-from posegen.uploads import MOST_BYTES
+from posegen.uploads import MOST_BYTES, MOST_IN_LINE, Photo, check_photo
 
 ROOT = "/api/apps/avatar-creator"
 AVATARS, FOLDERS = f"{ROOT}/avatars", f"{ROOT}/projects"
@@ -187,3 +190,28 @@ def test_everything_wants_a_login(sqlite_served: Served) -> None:
              ("POST", f"{FOLDERS}/x/avatars/upload")]  # fmt: skip
 
     assert {nobody.request(method, path).status_code for method, path in calls} == {401}
+
+
+def test_when_many_photos_are_checked_more_are_told_to_come_back(
+    sqlite_served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go = threading.Event()
+
+    def slowly(content: bytes, *, file_name: str | None) -> Photo:
+        may_go.wait(30)
+        return check_photo(content, file_name=file_name)
+
+    monkeypatch.setattr("api.photos.check_photo", slowly)
+    more = 3
+    with ThreadPoolExecutor(MOST_IN_LINE + more) as pool:
+        begun = [pool.submit(send, sqlite_served.client("ann")) for _ in range(MOST_IN_LINE + more)]
+        refused = wait_until(lambda: done if len(done := [one for one in begun if one.done()]) == more else None)
+        others = sqlite_served.client("ann").get(AVATARS).status_code
+        may_go.set()
+        answers = sorted(one.result().status_code for one in begun)
+
+    for one in refused:
+        assert (one.result().status_code, one.result().json()["code"]) == (503, "too_busy")
+        assert int(one.result().headers["Retry-After"]) >= 1
+    assert others == 200
+    assert answers == [201] * MOST_IN_LINE + [503] * more

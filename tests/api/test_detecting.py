@@ -16,6 +16,7 @@ from posegen.statuses import WorkerStatus
 from posegen.workforce import WorkerReport, report
 
 DETECT = f"{ROOT}/poses/detect"
+SMALL = photo(width=512, height=512)
 POSE = pose_to_openpose(pose_from_openpose(PEOPLE).pose)
 
 
@@ -133,3 +134,22 @@ def test_only_photos_are_taken_and_only_so_many_a_minute(
     assert taken == 202
     assert (too_often.status_code, "Retry-After" in too_often.headers) == (429, True)
     assert len(files_of(tmp_path)) == 1
+
+
+def test_one_user_has_so_many_photos_open_at_a_time(served: Served, house: House, tmp_path: Path) -> None:
+    a_worker(house, detector="rtmlib", reason=None)
+    house.customer("bob")
+    ann = served.client("ann")
+    for _ in range(detections.MOST_OPEN):
+        assert upload(ann, SMALL).status_code == 202
+    held = claim(house)
+
+    refused = upload(ann, SMALL)
+    another = upload(served.client("bob"), SMALL)
+    with house.database.writing() as session:
+        assert detections.finish_detection(session, held, POSE, now=database_now(session))
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert another.status_code == 202
+    assert len(files_of(tmp_path)) == detections.MOST_OPEN + 1, "what is refused is not stored"
+    assert upload(ann, SMALL).status_code == 202

@@ -1,15 +1,17 @@
 """Photos that customers upload: what is accepted, what is stored of it, and what is refused with which words."""
 
 import random
+import threading
 from contextlib import suppress
 from io import BytesIO
 
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
-from support.photos import BLUE, RED, animation, claimed_png, photo, picture
+from support.photos import BLUE, RED, animation, claimed_png, photo, picture, scan_bomb
+from support.waiting import wait_until
 
-from posegen.errors import BadInput, TooLarge, UnsupportedMedia
-from posegen.uploads import MOST_BYTES, THUMBNAIL_PX, Photo, check_photo
+from posegen.errors import BadInput, TooBusy, TooLarge, UnsupportedMedia
+from posegen.uploads import CHECKED_AT_ONCE, MOST_BYTES, MOST_IN_LINE, THUMBNAIL_PX, Photo, PhotoLine, check_photo
 
 
 def check(content: bytes, name: str | None = "photo.jpg") -> Photo:
@@ -165,6 +167,61 @@ def test_broken_bytes_are_refused_or_read_and_never_anything_else(format_: str) 
             broken[chance.randrange(12, min(len(broken), 400))] = chance.randrange(256)
         with suppress(BadInput):
             assert check(bytes(broken)).width_px >= 512
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = scan_bomb(5000)
+
+    def never(_self: Image.Image) -> None:
+        raise AssertionError("a scan was drawn")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", never)
+    with pytest.raises(BadInput, match="100 scans"):
+        check(bomb)
+
+
+def test_progressive_jpegs_and_those_with_others_in_them_or_behind_them_are_photos() -> None:
+    another = scan_bomb(200)
+    exif = Image.Exif()
+    exif[0x010F] = another.decode("latin-1")  # as a camera keeps its preview in front
+
+    for content in (scan_bomb(80), photo(exif=exif, progressive=True), photo() + another, photo(restart_marker_rows=1)):
+        assert check(content).width_px >= 512
+
+
+def test_few_photos_are_checked_at_once_and_few_wait() -> None:
+    line, most, lock = PhotoLine(), [0, 0], threading.Lock()
+    all_in, done = threading.Barrier(MOST_IN_LINE + 1), threading.Event()
+
+    def check_one() -> None:
+        all_in.wait(20)
+        with line.turn():
+            with lock:
+                most[0] += 1
+                most[1] = max(most)
+            done.wait(20)
+            with lock:
+                most[0] -= 1
+
+    threads = [threading.Thread(target=check_one) for _ in range(MOST_IN_LINE)]
+    for thread in threads:
+        thread.start()
+    all_in.wait(20)
+    wait_until(lambda: not _has_place(line))
+    done.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert most == [0, CHECKED_AT_ONCE]
+    assert _has_place(line)
+
+
+def _has_place(line: PhotoLine) -> bool:
+    try:
+        with line.turn():
+            return True
+    except TooBusy:
+        return False
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP"])

@@ -23,6 +23,13 @@ def photo(format_: str = "JPEG", *, width: int = 640, height: int = 512, mode: s
     return saved.getvalue()
 
 
+def scan_bomb(repeats: int, *, width: int = 512, height: int = 512) -> bytes:
+    """A progressive JPEG whose last scan, a few bytes, stands there so many times more."""
+    whole = photo(width=width, height=height, progressive=True)
+    end = whole.rindex(b"\xff\xd9")
+    return whole[:end] + whole[whole.rindex(b"\xff\xda") : end] * repeats + whole[end:]
+
+
 def animation(format_: str) -> bytes:
     saved = BytesIO()
     frames = [picture(512, 512), picture(512, 512).rotate(90)]
