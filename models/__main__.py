@@ -1,7 +1,7 @@
-"""`python -m models`: one picture from the command line, without any service.
+"""`python -m models`: one picture from the command line, without any service; with `plan`, what fits which card.
 
-The picture's path goes to stdout, progress and errors to stderr. Exit code 2: the request or the machine is wrong,
-and the message says what to do.
+The picture's path or the plan goes to stdout, progress and errors to stderr. Exit code 2: the request or the machine
+is wrong, and the message says what to do.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from models import plan_table
 from models.errors import ModelsError
 from models.profiles import PROFILES, Profile, profile
 from models.requests import Failed, Finished, PictureRequest, check_request
@@ -19,7 +20,23 @@ USAGE_ERROR = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw what the arguments ask for; returns the exit code."""
+    """Do what the arguments ask for; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return _plan(given[1:]) if given[:1] == ["plan"] else _one_picture(given)
+
+
+def _plan(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m models plan", description="Say what goes where on a card.")
+    plan_table.add_arguments(parser)
+    try:
+        print(plan_table.tell(parser.parse_args(arguments)))
+    except ModelsError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return USAGE_ERROR
+    return 0
+
+
+def _one_picture(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
         known = profile(asked.profile)
@@ -37,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models", description="Draw one picture.")
+    parser = argparse.ArgumentParser(prog="python -m models", description="Draw one picture (or: `plan`).")
     parser.add_argument("--prompt", required=True, help="what to draw, in words")
     parser.add_argument("--control", type=Path, help="an OpenPose map, RGB, of the picture's size; none: no pose")
     parser.add_argument("--out", type=Path, required=True, help="where to write the picture (.png)")

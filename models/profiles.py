@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import UnknownProfile
+from models.footprints import Footprint, NetworkSize
 
 PIXEL_MULTIPLE = 16
 """The autoencoder shrinks by 8 and FLUX packs 2x2 latents into a token."""
@@ -32,12 +33,12 @@ class Repository:
 class Profile:
     """One way to draw: its weights, what it may be asked for, and what it does when not asked.
 
-    duties: what the licence asks of whoever draws with it, told before anything is fetched.
     sizes: (width_px, height_px), all divisible by 16. control_mode: what a union ControlNet must be told for
     poses, None where it wants nothing. base and controlnet are None for weights that are built here. preview: a small
-    autoencoder of the same latents, for previews; None where there is none. cpu_threads: how many threads torch may use
-    on a CPU, None: its own choice; small networks gain nothing from a second one and stall badly when the cores are
-    shared.
+    autoencoder of the same latents, for previews; None where there is none. footprint: what the networks take, for a
+    memory plan without the weights; a test holds it to the libraries' own classes. cpu_threads: how many threads torch
+    may use on a CPU, None: its own choice; small networks gain nothing from a second one and stall badly when the cores
+    are shared.
     """
 
     name: str
@@ -45,7 +46,6 @@ class Profile:
     licence: str
     commercial_use: bool
     gated: bool
-    duties: tuple[str, ...] = ()
     base: Repository | None
     controlnet: Repository | None
     preview: Repository | None = None
@@ -65,6 +65,7 @@ class Profile:
     cpu_max_batch: int = 4
     cuda_max_batch: int = 4
     cpu_threads: int | None = None
+    footprint: Footprint
 
 
 TINY = Profile(
@@ -85,6 +86,22 @@ TINY = Profile(
     text_tokens=64,
     cuda_max_batch=8,
     cpu_threads=1,
+    footprint=Footprint(
+        transformer=NetworkSize(
+            parameters=4_110_016, modulation=1_185_792, block_weights=2_654_208, blocks=2_664_576, largest_block=888_320
+        ),
+        controlnet=NetworkSize(
+            parameters=2_222_016, modulation=555_840, block_weights=1_327_104, blocks=1_332_288, largest_block=888_320
+        ),
+        vae=NetworkSize(parameters=369_251),
+        text_encoder=NetworkSize(parameters=158_720, block_weights=65_536, blocks=66_944, largest_block=33_472),
+        text_encoder_2=NetworkSize(parameters=104_576, block_weights=82_048, blocks=82_304, largest_block=41_216),
+        width=192,
+        text_width=64,
+        text_heads=4,
+        residuals=2,
+        pixel_channels=(32, 32),
+    ),
 )
 
 FLUX1_DEV = Profile(
@@ -93,12 +110,6 @@ FLUX1_DEV = Profile(
     licence="FLUX.1-dev Non-Commercial License",
     commercial_use=False,
     gated=True,
-    duties=(
-        "Free for non-commercial use only; the same goes for the ControlNets made for it.",
-        "To earn money with it you need Black Forest Labs' licence for self-hosting, which asks for reports of use.",
-        "A content filter, or a person who looks at the pictures, is part of the licence.",
-        "Say that pictures are made by AI where the law wants it; every file is marked so already.",
-    ),
     base=Repository(repo="black-forest-labs/FLUX.1-dev", revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21"),
     controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0"),
     preview=Repository(repo="madebyollin/taef1"),
@@ -122,6 +133,34 @@ FLUX1_DEV = Profile(
     default_control_scale=0.9,
     default_control_end=0.65,
     text_tokens=512,
+    footprint=Footprint(
+        transformer=NetworkSize(
+            parameters=11_901_408_320,
+            modulation=3_247_448_064,
+            block_weights=8_606_711_808,
+            blocks=8_608_715_776,
+            largest_block=226_548_224,
+        ),
+        controlnet=NetworkSize(
+            parameters=2_140_876_800,
+            modulation=679_698_432,
+            block_weights=1_358_954_496,
+            blocks=1_359_289_344,
+            largest_block=226_548_224,
+        ),
+        vae=NetworkSize(parameters=83_819_683),
+        text_encoder=NetworkSize(
+            parameters=123_060_480, block_weights=84_934_656, blocks=85_054_464, largest_block=7_087_872
+        ),
+        text_encoder_2=NetworkSize(
+            parameters=4_762_310_656, block_weights=4_630_513_664, blocks=4_630_710_272, largest_block=192_948_224
+        ),
+        width=3072,
+        text_width=4096,
+        text_heads=64,
+        residuals=6,
+        pixel_channels=(128, 256),
+    ),
 )
 
 FLUX1_DEV_UNIONPRO = replace(
@@ -130,6 +169,17 @@ FLUX1_DEV_UNIONPRO = replace(
     title="FLUX.1-dev with ControlNet Union Pro (the first one, or InstantX's Union)",
     controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro"),
     control_mode=4,
+    footprint=replace(
+        FLUX1_DEV.footprint,
+        controlnet=NetworkSize(
+            parameters=3_301_956_608,
+            modulation=849_623_040,
+            block_weights=2_264_924_160,
+            blocks=2_265_451_520,
+            largest_block=226_548_224,
+        ),
+        residuals=15,
+    ),
 )
 
 PROFILES: dict[str, Profile] = {known.name: known for known in (TINY, FLUX1_DEV, FLUX1_DEV_UNIONPRO)}

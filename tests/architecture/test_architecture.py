@@ -87,6 +87,19 @@ def test_a_planted_bad_import_breaks_a_contract(copy: Path, importer: str, impor
     assert re.search(rf"{importer}\.planted\s+->\s+{imported.split('.')[0]}", told.stdout), told.stdout
 
 
+def test_torch_planted_in_the_memory_plan_breaks_a_contract(copy: Path) -> None:
+    plan = copy / "models" / "memory_plan.py"
+    clean = plan.read_text()
+    plan.write_text(clean.replace("from dataclasses", "import torch  # planted\nfrom dataclasses", 1))
+    try:
+        told = lint_imports(copy)
+    finally:
+        plan.write_text(clean)
+
+    assert told.returncode != 0
+    assert re.search(r"models\.memory_plan\s+->\s+torch", told.stdout), told.stdout
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_our_generic_names_mean_the_packages_of_this_repository(package: str) -> None:
     found = importlib.import_module(package).__file__
