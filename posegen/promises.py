@@ -4,7 +4,7 @@ A Check goes over one kind of row and joins what its promises compare; each prom
 figures show it. The checks share no code with what writes the rows: they know only tables, statuses and entry types.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
@@ -204,11 +204,13 @@ def _generations() -> Check:
             ),
             Promise(
                 name="entries and items belong to the generation's customer",
-                broken=or_(*(func.coalesce(owner, Generation.user_id) != Generation.user_id for owner in owners)),
+                broken=_another(owners, _column(Generation.user_id)),
                 figures={
                     "user": _column(Generation.user_id),
                     "entries_of": entries.c.first_user,
+                    "entries_and_of": entries.c.last_user,
                     "items_of": items.c.first_user,
+                    "items_and_of": items.c.last_user,
                 },
             ),
         ),
@@ -218,11 +220,28 @@ def _generations() -> Check:
 def _forgotten() -> Check:
     entries = _entries_of_generations()
     usage, refunds = _or_0(entries.c.usage), _or_0(entries.c.refunds)
+    owners = [entries.c.first_user, entries.c.last_user]
     return Check(
         kind="forgotten generation",
         id=_column(ForgottenGeneration.id),
-        source=_table(ForgottenGeneration).outerjoin(entries, entries.c.reference == ForgottenGeneration.id),
+        source=_table(ForgottenGeneration)
+        .outerjoin(entries, entries.c.reference == ForgottenGeneration.id)
+        .outerjoin(Generation, Generation.id == ForgottenGeneration.id),
         promises=(
+            Promise(
+                name="a forgotten generation is gone",
+                broken=Generation.id.is_not(None),
+                figures={"status": _column(Generation.status)},
+            ),
+            Promise(
+                name="the entries of a forgotten generation belong to its customer",
+                broken=_another(owners, _column(ForgottenGeneration.user_id)),
+                figures={
+                    "user": _column(ForgottenGeneration.user_id),
+                    "entries_of": entries.c.first_user,
+                    "entries_and_of": entries.c.last_user,
+                },
+            ),
             Promise(
                 name="the entries of a forgotten generation are what it cost",
                 broken=or_(ForgottenGeneration.credit_charged != usage, ForgottenGeneration.credit_refunded != refunds),
@@ -412,6 +431,11 @@ def _items_of_generations() -> Subquery:
         .group_by(WorkItem.generation_id)
         .subquery("items")
     )
+
+
+def _another(owners: Iterable[Column], user: Column) -> ColumnElement[bool]:
+    """Tell whether one of the owners, where there are any, is not the user."""
+    return or_(*(func.coalesce(owner, user) != user for owner in owners))
 
 
 def _or_0(column: Column) -> ColumnElement[Any]:

@@ -123,7 +123,7 @@ def _locked_repeats(session: Session, generation_id: str) -> list[tuple[str, str
         .order_by(WorkItem.id)
         .with_for_update(key_share=True)
     ).all()
-    return [(row[0], repeated[row[1]]) for row in again]
+    return [(item_id, repeated[repeats]) for item_id, repeats in again if repeats is not None]
 
 
 def _remnant(generation: Generation, now: datetime) -> ForgottenGeneration:

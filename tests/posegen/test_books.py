@@ -24,6 +24,8 @@ QUOTA_TAKEN = "the quota taken is one for each picture of the unlimited tier"
 FINAL = "a generation is final when its last picture is"
 OWNERS = "entries and items belong to the generation's customer"
 FORGOTTEN = "the entries of a forgotten generation are what it cost"
+FORGOTTEN_OWNERS = "the entries of a forgotten generation belong to its customer"
+GONE = "a forgotten generation is gone"
 NAMED = "usage and refunds name a generation"
 REFUND_FITS = "a refund is what one undelivered item cost"
 GIVEN_BACK = "what was not delivered is refunded"
@@ -58,7 +60,14 @@ BREAKS = (
     ("UPDATE generations SET status = 'processing' WHERE id = '{ann}'", {FINAL}),
     ("UPDATE work_items SET user_id = 'bob' WHERE generation_id = '{ann}'", {OWNERS, AS_FINAL}),
     ("UPDATE ledger_entries SET user_id = 'bob' WHERE type = 'usage'", {BALANCE, OWNERS}),
+    ("UPDATE ledger_entries SET user_id = 'ann' WHERE type = 'refund'", {BALANCE, OWNERS, FORGOTTEN_OWNERS}),
     ("UPDATE forgotten_generations SET credit_refunded = 0", {FORGOTTEN}),
+    ("UPDATE forgotten_generations SET user_id = 'ann'", {FORGOTTEN_OWNERS}),
+    (
+        "INSERT INTO forgotten_generations (id, user_id, credit_charged, credit_refunded, quota_kept, forgotten_at)"
+        " VALUES ('{ann}', 'ann', 60, 30, 0, CURRENT_TIMESTAMP)",
+        {GONE},
+    ),
     ("DELETE FROM forgotten_generations", {NAMED, REFUND_FITS}),
     (ENTRY.format(type="usage", amount=-30, reference="nothing"), {BALANCE, NAMED}),
     (
