@@ -16,6 +16,15 @@ ModelsError                 models_error        root of everything this package 
 │   ├── WrongKind           wrong_kind          weights of another model, or of another variant of it
 │   ├── WrongShape          wrong_shape         a tensor is not as large as the configuration says
 │   └── PickleRefused       pickle_refused      weights in a form that can run code when it is read
+├── DownloadFailed          download_failed     `posegen models pull` got no further; what was fetched is kept
+│   ├── TokenMissing        token_missing       the weights are given to accounts only, and there is no token
+│   ├── TokenRefused        token_refused       the hub does not know the token
+│   ├── LicenceNotAccepted  licence_not_accepted  the token's account did not accept the model's licence
+│   ├── RepositoryUnknown   repository_unknown  the hub has no such repository, revision or file
+│   ├── HubAway             hub_away            no connection, or one that broke off for good
+│   ├── DownloadsOff        downloads_off       HF_HUB_OFFLINE is set
+│   ├── DiskTooFull         disk_too_full
+│   └── DamagedDownload     damaged_download    what arrived is not what the hub says it is
 ├── DeviceMissing           device_missing      the device asked for is not there
 ├── CardTooSmall            card_too_small      no way to place the networks fits the card; known before loading
 ├── LibraryMissing          library_missing     an optional library that this way of drawing needs
@@ -187,6 +196,110 @@ class PickleRefused(WeightsUnfit):
             f"{where} is a pickle, which can run code when it is read: get the weights as .safetensors, or convert "
             "them on a machine that you can afford to lose."
         )
+
+
+class DownloadFailed(ModelsError):
+    """Fetching weights got no further. Files that are whole stay, and a broken one is resumed by the next try."""
+
+    code = "download_failed"
+
+    def __init__(self, repo: str, message: str) -> None:
+        self.repo = repo
+        super().__init__(message)
+
+
+class TokenMissing(DownloadFailed):
+    """The repository is gated and nobody is logged in."""
+
+    code = "token_missing"
+
+    def __init__(self, repo: str) -> None:
+        super().__init__(
+            repo,
+            f"{repo} is given to accounts that accepted its licence: accept it on https://huggingface.co/{repo}, make "
+            "a token with read access on https://huggingface.co/settings/tokens, and set it as HF_TOKEN.",
+        )
+
+
+class TokenRefused(DownloadFailed):
+    """The hub does not know the token."""
+
+    code = "token_refused"
+
+    def __init__(self, repo: str) -> None:
+        super().__init__(
+            repo,
+            f"The hub does not accept the token for {repo}: make a new one with read access on "
+            "https://huggingface.co/settings/tokens, and set it as HF_TOKEN.",
+        )
+
+
+class LicenceNotAccepted(DownloadFailed):
+    """The account of the token may not read the repository."""
+
+    code = "licence_not_accepted"
+
+    def __init__(self, repo: str) -> None:
+        super().__init__(
+            repo,
+            f"The account of this token has not accepted the licence of {repo}: log in as that account, accept it on "
+            f"https://huggingface.co/{repo}, and try again. A fine-grained token needs access to gated repositories.",
+        )
+
+
+class RepositoryUnknown(DownloadFailed):
+    """The hub has no such repository, revision or file."""
+
+    code = "repository_unknown"
+
+    def __init__(self, repo: str, missing: str) -> None:
+        self.missing = missing
+        super().__init__(repo, f"The hub has no {missing}: check MODEL_SOURCES.")
+
+
+class HubAway(DownloadFailed):
+    """The hub does not answer, or the connection broke off for good."""
+
+    code = "hub_away"
+
+    def __init__(self, repo: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            repo, f"Fetching {repo} broke off ({reason}): run the same command again, it goes on where it stopped."
+        )
+
+
+class DownloadsOff(DownloadFailed):
+    """HF_HUB_OFFLINE forbids it."""
+
+    code = "downloads_off"
+
+    def __init__(self, repo: str) -> None:
+        super().__init__(repo, f"HF_HUB_OFFLINE is set, so {repo} is not fetched: unset it, or copy the weights here.")
+
+
+class DiskTooFull(DownloadFailed):
+    """The files do not fit where they would go; nothing was fetched."""
+
+    code = "disk_too_full"
+
+    def __init__(self, repo: str, where: str, needed_bytes: int, free_bytes: int) -> None:
+        self.where, self.needed_bytes, self.free_bytes = where, needed_bytes, free_bytes
+        super().__init__(
+            repo,
+            f"{where} has {free_bytes / 1e9:.1f} GB free and {needed_bytes / 1e9:.1f} GB are to come: make room, or "
+            "set HF_HOME to a folder on a larger disk.",
+        )
+
+
+class DamagedDownload(DownloadFailed):
+    """A file that arrived whole and is not what the hub says it is; it was thrown away."""
+
+    code = "damaged_download"
+
+    def __init__(self, repo: str, file: str) -> None:
+        self.file = file
+        super().__init__(repo, f"{file} of {repo} arrived damaged and was thrown away: run the same command again.")
 
 
 class DeviceMissing(ModelsError):

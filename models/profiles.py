@@ -33,6 +33,7 @@ class Repository:
 class Profile:
     """One way to draw: its weights, what it may be asked for, and what it does when not asked.
 
+    duties: what the licence asks of whoever draws with it, told before anything is fetched.
     sizes: (width_px, height_px), all divisible by 16. control_mode: what a union ControlNet must be told for
     poses, None where it wants nothing. base and controlnet are None for weights that are built here. preview: a small
     autoencoder of the same latents, for previews; None where there is none. footprint: what the networks take, for a
@@ -46,6 +47,7 @@ class Profile:
     licence: str
     commercial_use: bool
     gated: bool
+    duties: tuple[str, ...] = ()
     base: Repository | None
     controlnet: Repository | None
     preview: Repository | None = None
@@ -110,6 +112,12 @@ FLUX1_DEV = Profile(
     licence="FLUX.1-dev Non-Commercial License",
     commercial_use=False,
     gated=True,
+    duties=(
+        "Free for non-commercial use only; the same goes for the ControlNets made for it.",
+        "To earn money with it you need Black Forest Labs' licence for self-hosting, which asks for reports of use.",
+        "A content filter, or a person who looks at the pictures, is part of the licence.",
+        "Say that pictures are made by AI where the law wants it; every file is marked so already.",
+    ),
     base=Repository(repo="black-forest-labs/FLUX.1-dev", revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21"),
     controlnet=Repository(repo="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0"),
     preview=Repository(repo="madebyollin/taef1"),
