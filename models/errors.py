@@ -7,6 +7,9 @@ ModelsError                 models_error        root of everything this package 
 │   ├── ControlRefused      control_refused     the control picture has the wrong size or mode
 │   ├── StepsRefused        steps_refused
 │   ├── StrengthRefused     strength_refused    guidance, control_scale, control_end or seed out of range
+│   ├── LorasRefused        loras_refused       too many LoRAs, or one of them twice
+│   ├── LoraMissing         lora_missing        no LoRA of this name lies here
+│   ├── LoraUnfit           lora_unfit          a LoRA that cannot be applied to these weights
 │   ├── KeyInUse            key_in_use          a live sample already has this key
 │   └── EngineClosed        engine_closed
 ├── UnknownProfile          unknown_profile
@@ -99,6 +102,37 @@ class StrengthRefused(RequestRefused):
     def __init__(self, name: str, value: float, lowest: float, highest: float) -> None:
         self.name, self.value, self.lowest, self.highest = name, value, lowest, highest
         super().__init__(f"{name} is {value}, outside {lowest:g}..{highest:g}: choose a number in that range.")
+
+
+class LorasRefused(RequestRefused):
+    """A set of LoRAs that is not one: too many, or one of them twice."""
+
+    code = "loras_refused"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"These LoRAs cannot be used together: {reason}.")
+
+
+class LoraMissing(RequestRefused):
+    """No LoRA of this name is in the folder."""
+
+    code = "lora_missing"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name, self.known = name, known
+        there = f"choose one of {', '.join(known)}" if known else "there are none here; see LORAS_DIR"
+        super().__init__(f"There is no LoRA {name!r}: {there}.")
+
+
+class LoraUnfit(RequestRefused):
+    """A LoRA that is there and cannot be applied: damaged, of another model, or of parts that are not changed here."""
+
+    code = "lora_unfit"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"The LoRA {name!r} cannot be used here: {reason}.")
 
 
 class KeyInUse(RequestRefused):
