@@ -21,7 +21,7 @@ log = structlog.get_logger()
 MOST_BODY_BYTES = 1024 * 1024
 """A JSON body of an order with 50 inline poses of several people is well below this."""
 MOST_UPLOAD_BYTES = MOST_BYTES + 64 * 1024
-"""A photo with the form around it."""
+"""A photo with the form around it. JSON is never so large: ten megabytes of it stop the event loop for a second."""
 UPLOAD_PATHS = (AVATAR_CREATOR, f"{POSE_GENERATOR}/poses/detect")
 
 
@@ -47,7 +47,7 @@ class _Request:
         self.request_id = new_id()
         self.started = False
         self.received_bytes = 0
-        self.most_bytes = MOST_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PATHS) else MOST_BODY_BYTES
+        self.most_bytes = MOST_UPLOAD_BYTES if _may_be_upload(scope) else MOST_BODY_BYTES
         self.too_large = f"The body is larger than {self.most_bytes // 1024} KiB."
 
     async def run(self, app: ASGIApp) -> None:
@@ -92,3 +92,8 @@ class _Request:
             # PostgreSQL keeps no NUL in a text, so no value with one can ever match.
             return problem(HTTPStatus.BAD_REQUEST, "bad_input", "The address holds a NUL character; leave it out.")
         return None
+
+
+def _may_be_upload(scope: Scope) -> bool:
+    is_form = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
+    return is_form and scope["path"].startswith(UPLOAD_PATHS)

@@ -138,6 +138,16 @@ def test_a_body_that_says_it_is_too_large_is_413(sqlite_served: Served) -> None:
     assert answer.json()["message"] == "The body is larger than 1024 KiB."
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
+def test_only_a_form_may_be_as_large_as_a_photo(sqlite_served: Served, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    body = b" " * (MOST_BODY_BYTES + 1)
+
+    answer = sqlite_served.client(**headers).put("/api/apps/avatar-creator/avatars/x", content=body)
+
+    assert answer.status_code == 413
+
+
 def test_a_body_that_turns_out_too_large_is_413(sqlite_served: Served) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(MOST_BODY_BYTES // 65536 + 1):
