@@ -132,7 +132,7 @@ class Run:
     def _order_until_enough(self) -> None:
         """Let the customers go on until there were as many orders as the plan wants, within the time of the rest."""
         deadline = time.monotonic() + self.plan.rest_s / 2
-        while sum(len(one.sent) for one in self.customers) < self.plan.orders and time.monotonic() < deadline:
+        while sum(one.taken for one in self.customers) < self.plan.orders and time.monotonic() < deadline:
             self.tick()
 
     def _wait(self, seconds: float) -> None:
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     broken = True
     try:
         report = run.run()
-        broken = bool(report.broken) or not report.reconcile_ok
+        broken = not report.kept
     except GroundLost as lost:
         print(f"{lost}\nEvidence: {run.ground.folder}", file=sys.stderr)
         return 2

@@ -85,6 +85,11 @@ class Customer(threading.Thread):
             self._notes.add("customer_broke", customer=self.name, error=repr(error))
             raise
 
+    @property
+    def taken(self) -> int:
+        """How many of its orders were answered with a generation."""
+        return sum(sent.generation_id is not None for sent in list(self.sent))
+
     def order(self, pictures: int | None = None) -> Sent:
         """Place one order, whatever it takes; sometimes twice at once, as a double click does."""
         poses, variations = self._random.randint(1, 3), self._random.randint(1, 2)

@@ -44,6 +44,7 @@ class Report:
     stale_writes: int = 0
     failed_without_cause: int = 0
     bad_5xx: int = 0
+    orders_refused: int = 0
     takeovers: int = 0
     takeover_p50_s: float | None = None
     takeover_p99_s: float | None = None
@@ -72,6 +73,11 @@ class Report:
     broken: list[str] = field(default_factory=list)
     evidence: str | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Tell whether every promise was kept."""
+        return self.reconcile_ok and not self.broken
+
     def as_json(self) -> dict[str, Any]:
         """Return the report with its keys as they are documented."""
         return asdict(self)
@@ -79,7 +85,7 @@ class Report:
 
 ZEROS = (
     *("lost", "paid_twice", "delivered_twice", "refunded_and_delivered", "stale_writes", "failed_without_cause"),
-    *("bad_5xx", "overwritten", "event_gaps", "events_repeated", "told_wrongly", "needs_a_hand"),
+    *("bad_5xx", "orders_refused", "overwritten", "event_gaps", "events_repeated", "told_wrongly", "needs_a_hand"),
     *("ended_by_themselves", "customers_broke"),
 )
 """What must be 0; each such figure comes with sentences that name what disagrees."""
@@ -105,7 +111,7 @@ class Counting:
 
     def figures(self, files: FileWatch, rings: RingWatch) -> Report:
         """Count everything but the books, which `posegen reconcile` checks."""
-        self.report.orders = sum(sent.generation_id is not None for one in self._customers for sent in one.sent)
+        self.report.orders = sum(one.taken for one in self._customers)
         self.report.pictures = len(self._items)
         self.report.delivered = sum(item.status == ItemStatus.COMPLETED for item in self._items.values())
         self._count_lost(files)
@@ -117,6 +123,7 @@ class Counting:
         self._count_processes()
         self._time_takeovers()
         self._time_redis(rings)
+        self._say_if_little_was_tried()
         return self.report
 
     def _wrong(self, figure: str, sentences: Iterable[str]) -> None:
@@ -212,6 +219,8 @@ class Counting:
         )
         bad = [call for call in self._calls.of("call") if call["status"] >= 500 and call["status"] != 503]
         self._wrong("bad_5xx", (f"{c['method']} {c['path']}: {c['status']} {c['said']}" for c in bad))
+        refused = self._calls.of("order_refused")  # everybody has credits for far more than a run
+        self._wrong("orders_refused", (f"{r['customer']}: {r['status']} {r['answer']}" for r in refused))
 
     def _count_told(self) -> None:
         counters = {user.id: user.event_counter for user in self._users.values()}
@@ -296,6 +305,16 @@ class Counting:
         slow = sum(call["status"] != 202 or call["took_s"] > SPEND_S for call in spends)
         if slow and alone:
             self.report.broken.append(f"{slow} spending calls were refused or took over {SPEND_S:g} s without Redis")
+
+    def _say_if_little_was_tried(self) -> None:
+        """Let a run in which nothing could have broken not pass for one in which nothing did."""
+        plan = self._ground.plan
+        if not self.report.delivered:
+            self.report.broken.append("no picture was delivered")
+        if self.report.orders < plan.orders:
+            self.report.broken.append(f"{self.report.orders} orders were taken, {plan.orders} were wanted")
+        never = [str(fault) for fault, wanted in plan.faults.items() if wanted and not self.report.faults.get(fault)]
+        self.report.broken += [f"the fault {name} was never inflicted" for name in never]
 
 
 def faults_of(done: Mapping[str, int]) -> dict[str, int]:
