@@ -38,6 +38,7 @@ KEPT_FOR = timedelta(days=1)
 NOBODY_CAME = "No worker could look at this photo in time; please upload it again later."
 GIVEN_UP = "This photo made the worker stop several times and was given up; please try another one."
 _PHOTO_KEY = "photoKey"
+_LET_GO = "let_go_photos"
 _STATUSES: Mapping[str, DetectionStatus] = {
     ItemStatus.QUEUED: DetectionStatus.QUEUED,
     ItemStatus.DRAWING: DetectionStatus.PROCESSING,
@@ -183,14 +184,21 @@ def fail_detection(session: Session, claim: DetectionClaim, *, code: str, messag
     return _end(session, claim, {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}, now)
 
 
-def give_up_locked(item: WorkItem, *, code: str, message: str, now: datetime) -> None:
-    """Fail a detection whose row the caller has locked. It lets go of its photo."""
+def give_up_locked(session: Session, item: WorkItem, *, code: str, message: str, now: datetime) -> None:
+    """Fail a detection whose row the caller has locked. It lets go of its photo (let_go_photos)."""
+    if item.extras is not None:
+        session.info.setdefault(_LET_GO, []).append(str(item.extras[_PHOTO_KEY]))
     item.status = ItemStatus.FAILED
     item.finished_at = now
     item.lease_until = None
     item.extras = None
     item.error_code = code
     item.error_message = message
+
+
+def let_go_photos(session: Session) -> list[str]:
+    """Return the keys of photos that this session let go of, for whoever commits to delete them afterwards."""
+    return list(session.info.get(_LET_GO, []))
 
 
 def waiting_detection(session: Session) -> str | None:
@@ -214,7 +222,7 @@ def prune_detections(session: Session, *, now: datetime) -> None:
         .execution_options(populate_existing=True)
     )
     for item in late:
-        give_up_locked(item, code="nobody_came", message=NOBODY_CAME, now=now)
+        give_up_locked(session, item, code="nobody_came", message=NOBODY_CAME, now=now)
     session.flush()
     session.execute(
         delete(WorkItem)

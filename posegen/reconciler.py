@@ -15,7 +15,7 @@ import structlog
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
-from posegen.detections import can_detect, waiting_detection
+from posegen.detections import can_detect, let_go_photos, waiting_detection
 from posegen.errors import BellAway, DatabaseAway
 from posegen.leases import queued_generations
 from posegen.processes import is_gone
@@ -36,12 +36,13 @@ MOST_SLEEP = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one round did, and the database's time at its end."""
+    """What one round did, and the database's time at its end. `photos`: keys of files that no row names any more."""
 
     requeued: int
     failed: int
     rung: int
     ended_at: datetime
+    photos: tuple[str, ...] = ()
 
 
 class Rings:
@@ -112,6 +113,7 @@ class Healer:
             if done.requeued or done.failed or done.rung:
                 log.info("reconciler.healed", requeued=done.requeued, failed=done.failed, rung=done.rung)
             if self._upkeep is not None:
+                self._upkeep.discard(done.photos)
                 self._upkeep.go_on()
         self._last_round = datetime.now(UTC)
 
@@ -124,11 +126,13 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     Raises DatabaseAway. Redis away is no error: nothing is rung.
     """
     requeued = failed = 0
+    photos: list[str] = []
     while True:
         with announcer.writing(Act.COMMIT_HEALING) as session:
             now = database_now(session)
             note_deaths(session, is_gone=is_gone, now=now)
             recovered = return_lapsed(session, witness_since=witness_since, now=now)
+        photos += let_go_photos(session)
         requeued += recovered.requeued
         failed += recovered.failed
         if not recovered.failed:
@@ -136,6 +140,7 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
     with announcer.writing(Act.COMMIT_UPKEEP) as session:
         prune(session, now=now)
         note_run(session, healed=bool(requeued or failed), now=now)
+    photos += let_go_photos(session)
     with announcer.database.reading() as session:
         workers = live_workers(session, now=now)
         profiles = Counter(worker.profile for worker in workers)
@@ -147,7 +152,7 @@ def reconcile_once(announcer: Announcer, *, witness_since: datetime | None, ring
         rung = _ring(announcer, waiting, profiles.total())
     if rings is not None and rung:
         rings.note()
-    return Round(requeued=requeued, failed=failed, rung=rung, ended_at=now)
+    return Round(requeued=requeued, failed=failed, rung=rung, ended_at=now, photos=tuple(photos))
 
 
 def _ring(announcer: Announcer, waiting: list[str], workers: int) -> int:

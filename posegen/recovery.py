@@ -65,7 +65,7 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
         item.alone_crashes += int(crash and item.drawn_alone)
         item.lease_until = None
         if generation is None and item.alone_crashes >= CRASHES_ALONE:
-            give_up_locked(item, code="crashed_worker", message=GIVEN_UP, now=now)
+            give_up_locked(session, item, code="crashed_worker", message=GIVEN_UP, now=now)
             failed += 1
             session.flush()
             continue

@@ -4,7 +4,7 @@ Forgetting what need not be kept (posegen.retention), then deleting files that n
 process dies on the way, the rest is done the next day: no chore is urgent.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from time import monotonic
 
@@ -54,6 +54,14 @@ class Upkeep:
         except Exception:  # beside the healing's loop, which must outlive every surprise
             log.exception("upkeep.broke")
             self._work = None
+
+    def discard(self, keys: Iterable[str]) -> None:
+        """Delete files that no row names any more; those that cannot be deleted now are swept another day."""
+        for key in keys:
+            try:
+                self._storage.delete(key)
+            except StorageAway:
+                log.warning("storage.leftover", key=key)
 
     def _go_on(self) -> None:
         if self._work is None and not self._is_our_turn():

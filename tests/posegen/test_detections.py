@@ -14,11 +14,12 @@ from posegen.database import database_now
 from posegen.detections import DetectionClaim, StoredPhoto
 from posegen.errors import NoDetector, NotFound
 from posegen.leases import give_back, queued_generations, queued_profiles, renew_leases
-from posegen.reconciler import reconcile_once
+from posegen.reconciler import Healer, reconcile_once
 from posegen.recovery import Recovered, prune, return_lapsed
 from posegen.statuses import DetectionStatus, ItemStatus, WorkerStatus
 from posegen.storage import Links, Storage
-from posegen.tables import LedgerEntry, WorkItem
+from posegen.tables import LedgerEntry, WorkerRow, WorkItem
+from posegen.upkeep import Upkeep
 from posegen.uploads import check_photo
 from posegen.workforce import WorkerReport, report
 
@@ -219,6 +220,31 @@ def test_a_photo_that_nobody_took_in_an_hour_is_given_up(house: House, ann: str)
     assert (told.status, told.error_message) == (DetectionStatus.FAILED, detections.NOBODY_CAME)
     assert house.item(late).extras is None
     assert read(house, fresh).status == DetectionStatus.QUEUED
+
+
+@pytest.mark.parametrize("why", ["nobody came", "crashes"])
+def test_the_photo_of_a_detection_that_is_given_up_is_deleted(house: House, ann: str, tmp_path: Path, why: str) -> None:
+    storage, long_ago = Storage(tmp_path), detections.WAITS_FOR + timedelta(minutes=1)
+    stored = detections.store_photo(storage, "ann", check_photo(photo(), file_name="a.jpg"))
+    with house.database.writing() as session:
+        now = database_now(session)
+        detection_id = detections.place_detection(session, "ann", stored, now=now - long_ago)
+        if why == "crashes":
+            item = session.get_one(WorkItem, detection_id)
+            item.status, item.attempt, item.worker, item.drawn_alone = ItemStatus.DRAWING, 3, "w1", True
+            item.lease_until, item.alone_crashes = now - long_ago, 2
+            report(session, said_by("w1"), now=now - 2 * long_ago)
+            session.get_one(WorkerRow, "w1").died_at = now
+    bell = Bell("redis://127.0.0.1:1/0")
+    upkeep = Upkeep(house.database, storage, keep=None)
+    healer = Healer(Announcer(house.database, bell, Links("secret", life_s=60)), every_s=1, upkeep=upkeep)
+
+    healer.heal()
+
+    bell.close()
+    assert read(house, detection_id).status == DetectionStatus.FAILED
+    with pytest.raises(NotFound):
+        storage.get(stored.key)
 
 
 def test_key_points_are_forgotten_after_a_day(house: House, ann: str) -> None:
