@@ -1,4 +1,4 @@
-"""Keeps diffusers and transformers from talking while they build or load: progress bars and one warning of their own.
+"""Keeps diffusers and transformers from talking while they build or load: progress bars and two warnings.
 
 Everything else they warn about is still heard.
 """
@@ -19,4 +19,6 @@ def quiet_libraries() -> Iterator[None]:
     with warnings.catch_warnings():
         # diffusers 0.42's own FluxControlNetModel still uses the name that it deprecates.
         warnings.filterwarnings("ignore", message="`FluxPosEmbed` is deprecated", category=FutureWarning)
+        # Several adapters on one transformer are what is wanted.
+        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute", category=UserWarning)
         yield
