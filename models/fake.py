@@ -21,6 +21,7 @@ from models.profiles import Profile
 from models.requests import PictureRequest
 from models.sample import Sample
 from models.stepping import DoesNotFit, SteppedEngine
+from models.velocity_cache import CacheMode
 
 _ASKED = re.compile(r"trouble-(\w+)")
 
@@ -50,13 +51,14 @@ class FakeEngine(SteppedEngine):
         max_batch: int = 4,
         step_s: float = 0.0,
         *,
+        cache: CacheMode = CacheMode.OFF,
         encode_s: float = 0.0,
         decode_s: float = 0.0,
         trouble: Mapping[str, FakeTrouble | str] | None = None,
         prompts_trouble: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(profile, max_batch)
+        super().__init__(profile, max_batch, cache)
         self.step_s = step_s
         self.encode_s = encode_s
         self.decode_s = decode_s
@@ -82,6 +84,9 @@ class FakeEngine(SteppedEngine):
             raise DoesNotFit
         self._take(self.step_s)
         self.forwards.append(tuple(row.key for row in rows))
+
+    def coast(self, rows: Sequence[tuple[Sample, int]]) -> None:
+        """Take no time."""
 
     def decode(self, samples: Sequence[Sample]) -> Decoded:
         """Take decode_s and draw the pictures."""

@@ -23,6 +23,7 @@ from models.runner import Conditions, FluxRunner, Words
 from models.sample import Sample
 from models.schedule import image_tokens
 from models.stepping import DoesNotFit, SteppedEngine
+from models.velocity_cache import CacheMode, coast_weights
 
 CACHED_PROMPTS = 64
 CACHED_CONTROLS = 32
@@ -64,6 +65,7 @@ class RowTensors:
     """A sample's tensors. latents: (n, 64) fp32; control: (n, 64) or None; sigmas: steps + 1 floats.
 
     table: its modulation, a row a step, where the networks do not make it themselves.
+    past: noise level and velocity, (n, 64) fp32, of the last two full steps, where steps are skipped.
     expected: (n, 64) x0 as of the last step, for as long as a preview is made of it.
     """
 
@@ -72,14 +74,17 @@ class RowTensors:
     control: Tensor | None
     sigmas: tuple[float, ...]
     table: Vectors | None
+    past: tuple[tuple[float, Tensor], ...] = ()
     expected: Tensor | None = None
 
 
 class InflightEngine(SteppedEngine):
     """An Engine over diffusers' FLUX classes on one CPU or CUDA device. Without a view it makes no previews."""
 
-    def __init__(self, runner: FluxRunner, max_batch: int, view: View | None = None) -> None:
-        super().__init__(runner.profile, max_batch)
+    def __init__(
+        self, runner: FluxRunner, max_batch: int, view: View | None = None, cache: CacheMode = CacheMode.OFF
+    ) -> None:
+        super().__init__(runner.profile, max_batch, cache)
         self.runner = runner
         self.view = view
         self._pace = Pace(runner.device)
@@ -159,11 +164,26 @@ class InflightEngine(SteppedEngine):
                 vectors = vectors_at([row.table for row in tensors], [row.steps_done for row in ordered])
                 numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered], vectors)
                 latents = torch.stack([row.latents for row in tensors])
-                moved = self.runner.denoise(latents, self._conditions(ordered), numbers, request.size)
+                moved, velocities = self.runner.denoise(latents, self._conditions(ordered), numbers, request.size)
                 self._keep_expected(ordered, latents, moved)
                 self._pace.launched()
         for row, row_latents in zip(tensors, moved.unbind(), strict=True):
             row.latents = row_latents
+        if self.cache is not CacheMode.OFF:
+            for sample, row, velocity in zip(ordered, tensors, velocities.unbind(), strict=True):
+                row.past = (*row.past[-1:], (row.sigmas[sample.steps_done], velocity))
+
+    def coast(self, rows: Sequence[tuple[Sample, int]]) -> None:
+        """Extrapolate the velocities of each row's skipped steps, and move its latents by all of them at once."""
+        moved = []
+        with faults_named(self.runner.device), torch.inference_mode():
+            for sample, until in rows:
+                row: RowTensors = sample.tensors
+                (older, older_velocity), (newer, newer_velocity) = row.past
+                a, b = coast_weights(row.sigmas, sample.steps_done, until, (older, newer))
+                moved.append(row.latents.add(older_velocity, alpha=a).add_(newer_velocity, alpha=b))
+        for (sample, _), latents in zip(rows, moved, strict=True):
+            sample.tensors.latents = latents
 
     def _keep_expected(self, ordered: list[Sample], before: Tensor, after: Tensor) -> None:
         """Work out x0 of the rows that are watched, before their last latents are forgotten."""

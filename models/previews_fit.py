@@ -70,7 +70,7 @@ def _draw(runner: FluxRunner, size: tuple[int, int]) -> Tensor:
         vectors = vectors_at(tables, [done - 1] * _PICTURES)
         numbers = runner.row_numbers([(sigma, sigma_next, *strengths)] * _PICTURES, vectors)
         is_led = done / _STEPS <= runner.profile.default_control_end
-        moved = runner.denoise(latents, led if is_led else alone, numbers, size)
+        moved, _velocity = runner.denoise(latents, led if is_led else alone, numbers, size)
         if done in (1, _STEPS):
             kept.append(expected(latents, moved, sigma, sigma_next))
         latents = moved

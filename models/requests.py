@@ -76,6 +76,7 @@ class Finished:
     """A picture. pixels: (height, width, 3) float32 in 0..1, before any rounding to 8 bits.
 
     denoise_s: what this picture's forwards took, shared evenly among the rows of each. backend: the profile's name.
+    steps_skipped: those of steps_run that ran no network (see models.velocity_cache).
     """
 
     key: str
@@ -84,6 +85,7 @@ class Finished:
     steps_run: int
     backend: str
     pose_applied: bool
+    steps_skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +121,9 @@ class StepReport:
     """What one `Engine.step()` did.
 
     rows: (key, step_index, steps) of every row that was in the forward; step_index counts from 0 and is the step
-    that was just done. Empty unless stage is "step". step_no counts the engine's forwards. previews: those that
-    arrived, which may be of an earlier step.
+    that was just done. Empty unless stage is "step". skipped: likewise, the steps that were done before the forward
+    without networks. step_no counts the engine's forwards. previews: those that arrived, which may be of an earlier
+    step.
     """
 
     outcomes: list[Outcome]
@@ -129,3 +132,4 @@ class StepReport:
     step_no: int
     stage: Stage
     previews: tuple[Preview, ...] = ()
+    skipped: tuple[tuple[str, int, int], ...] = ()

@@ -78,8 +78,10 @@ class FluxRunner:
         texts = list(prompts)
         clip_ids = self._token_ids(self.parts.tokenizer, texts, self.profile.clip_tokens)
         t5_ids = self._token_ids(self.parts.tokenizer_2, texts, self.profile.text_tokens)
-        pooled = self.parts.text_encoder(clip_ids).pooler_output.to(self.dtype)
-        embeds = self.parts.text_encoder_2(t5_ids)[0].to(self.dtype)
+        with self.parts.at_hand(self.parts.text_encoder):
+            pooled = self.parts.text_encoder(clip_ids).pooler_output.to(self.dtype)
+        with self.parts.at_hand(self.parts.text_encoder_2):
+            embeds = self.parts.text_encoder_2(t5_ids)[0].to(self.dtype)
         return [Words(embeds=embeds[row], pooled=pooled[row]) for row in range(len(texts))]
 
     def _token_ids(self, tokenizer: Any, texts: list[str], length: int) -> Tensor:
@@ -121,10 +123,13 @@ class FluxRunner:
             sigma=columns[0], sigma_next=columns[1], guidance=columns[2], control_scale=columns[3], vectors=vectors
         )
 
-    def denoise(self, latents: Tensor, conditions: Conditions, numbers: RowNumbers, size: tuple[int, int]) -> Tensor:
-        """Move every row one Euler step; returns new latents, the old ones stay.
+    def denoise(
+        self, latents: Tensor, conditions: Conditions, numbers: RowNumbers, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Move every row one Euler step; returns new latents, the old ones stay, and the velocity they moved with.
 
-        latents: (b, n, 64) fp32. The rows of conditions.control follow it, the others are drawn without ControlNet.
+        latents and velocity: (b, n, 64) fp32. The rows of conditions.control follow it, the others are drawn without
+        ControlNet.
         """
         hidden = latents.to(self.dtype)
         timestep = timestep_of(numbers.sigma, self.dtype)
@@ -145,8 +150,8 @@ class FluxRunner:
             **shared,
         )[0]
         step = (numbers.sigma_next - numbers.sigma).to(latents.dtype)
-        moved: Tensor = latents + step[:, None, None] * velocity.to(latents.dtype)
-        return moved
+        velocity = velocity.to(latents.dtype)
+        return latents + step[:, None, None] * velocity, velocity
 
     def _control(
         self, hidden: Tensor, timestep: Tensor, conditions: Conditions, numbers: RowNumbers, shared: dict[str, Any]

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from models.requests import PictureRequest
+from models.velocity_cache import CacheMode, full_steps
 
 
 class SampleState(StrEnum):
@@ -31,11 +32,13 @@ class SampleState(StrEnum):
 class Sample:
     """A request and its progress. tensors belongs to the engine that draws it and is None until encoded.
 
+    steps_done: also those that were skipped, which are counted in steps_skipped too.
     wants_preview: somebody asked to see what the next step makes of it.
     """
 
     request: PictureRequest
     steps_done: int = 0
+    steps_skipped: int = 0
     denoise_s: float = 0.0
     pose_applied: bool = False
     tries: int = 1
@@ -58,15 +61,29 @@ class Sample:
         """Whether the last step is done."""
         return self.steps_done >= self.request.steps
 
-    def wants_control(self) -> bool:
-        """Whether the ControlNet has a say in the next step.
+    @property
+    def control_steps(self) -> int:
+        """In how many steps, all at the beginning, the ControlNet has a say.
 
         The rule of diffusers' FluxControlNetPipeline: step i of n is kept while (i + 1) / n <= control_end.
         """
         request = self.request
         if request.control is None or request.control_scale == 0:
-            return False
-        return (self.steps_done + 1) / request.steps <= request.control_end
+            return 0
+        return sum((step + 1) / request.steps <= request.control_end for step in range(request.steps))
+
+    def wants_control(self) -> bool:
+        """Whether the ControlNet has a say in the next step."""
+        return self.steps_done < self.control_steps
+
+    def next_full_step(self, mode: CacheMode) -> int:
+        """Return the next step that runs the networks, from 0; the one it is at unless that is skipped."""
+        return full_steps(mode, self.request.steps, self.control_steps).index(True, self.steps_done)
+
+    def skip(self) -> tuple[str, int, int]:
+        """Count one step that ran no network; returns it as `advance` does."""
+        self.steps_skipped += 1
+        return self.advance(with_control=False, share_s=0.0)
 
     def advance(self, *, with_control: bool, share_s: float) -> tuple[str, int, int]:
         """Count one step; returns (key, step_index, steps) of the step that was done."""
@@ -80,6 +97,6 @@ class Sample:
         """Forget all progress and ask for higher precision; the seed stays."""
         self.request = replace(self.request, precise=True)
         self.tries += 1
-        self.steps_done = 0
+        self.steps_done = self.steps_skipped = 0
         self.pose_applied = False
         self.tensors = None

@@ -16,12 +16,16 @@ from models.errors import BadPicture, OutOfMemory
 from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome, PictureRequest, Preview, Stage, StepReport
 from models.sample import Sample
+from models.velocity_cache import CacheMode
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 TRIES = 2
+
+Steps = tuple[tuple[str, int, int], ...]
+"""(key, step_index, steps) of each, as StepReport has them."""
 
 
 class DoesNotFit(Exception):
@@ -32,10 +36,11 @@ class DoesNotFit(Exception):
 
 
 class SteppedEngine(ABC):
-    """An Engine whose decisions are `Batching`'s and whose computing is four methods."""
+    """An Engine whose decisions are `Batching`'s and whose computing is five methods. cache: what steps it skips."""
 
-    def __init__(self, profile: Profile, max_batch: int) -> None:
+    def __init__(self, profile: Profile, max_batch: int, cache: CacheMode = CacheMode.OFF) -> None:
         self.profile = profile
+        self.cache = cache
         self.batching = Batching(profile, max_batch)
         self.max_batch = max_batch
         self._forwards = 0
@@ -50,6 +55,13 @@ class SteppedEngine(ABC):
     @abstractmethod
     def forward(self, rows: Sequence[Sample]) -> None:
         """Move every row one Euler step. The caller counts the step. Raises DoesNotFit: none moved."""
+
+    @abstractmethod
+    def coast(self, rows: Sequence[tuple[Sample, int]]) -> None:
+        """Move every row to the beginning of the step beside it, without networks; it is not there yet.
+
+        The caller counts the steps. Raises DoesNotFit: none moved.
+        """
 
     @abstractmethod
     def decode(self, samples: Sequence[Sample]) -> Decoded:
@@ -67,7 +79,8 @@ class SteppedEngine(ABC):
         decision = self.batching.decide()
         outcomes: list[Outcome] = [Cancelled(key=sample.key) for sample in decision.cancelled]
         started = time.perf_counter()
-        rows: tuple[tuple[str, int, int], ...] = ()
+        rows: Steps = ()
+        skipped: Steps | None = ()
         stage: Stage = "idle"
         if decision.to_encode:
             stage = "encode"
@@ -77,7 +90,8 @@ class SteppedEngine(ABC):
             self._decode(decision.to_decode, outcomes)
         elif decision.rows:
             stage = "step"
-            rows = self._forward(decision.rows, outcomes, started)
+            skipped = self._skip(decision.rows, outcomes)
+            rows = self._forward(decision.rows, outcomes, started) if skipped is not None else ()
         elif self._is_any_arriving():
             stage = "decode"
             self._arriving[0][1].wait()
@@ -90,6 +104,7 @@ class SteppedEngine(ABC):
             step_no=self._forwards,
             stage=stage,
             previews=tuple(self._previews()),
+            skipped=skipped or (),
         )
 
     def _encode(self, decision: Decision, outcomes: list[Outcome]) -> None:
@@ -98,9 +113,20 @@ class SteppedEngine(ABC):
         except DoesNotFit:
             self._shrink(decision.rows, outcomes)
 
-    def _forward(
-        self, rows: tuple[Sample, ...], outcomes: list[Outcome], started: float
-    ) -> tuple[tuple[str, int, int], ...]:
+    def _skip(self, rows: tuple[Sample, ...], outcomes: list[Outcome]) -> Steps | None:
+        """Bring rows that are at skipped steps to their next full ones; None: it did not fit, some rows left."""
+        ahead = [(row, row.next_full_step(self.cache)) for row in rows]
+        coasting = [(row, until) for row, until in ahead if until > row.steps_done]
+        if not coasting:
+            return ()
+        try:
+            self.coast(coasting)
+        except DoesNotFit:
+            self._shrink(rows, outcomes)
+            return None
+        return tuple(row.skip() for row, until in coasting for _ in range(row.steps_done, until))
+
+    def _forward(self, rows: tuple[Sample, ...], outcomes: list[Outcome], started: float) -> Steps:
         with_control = [row.wants_control() for row in rows]
         watched = tuple(row for row in rows if row.wants_preview)  # a wish that comes meanwhile is the next step's
         try:
@@ -192,6 +218,7 @@ class SteppedEngine(ABC):
             steps_run=sample.steps_done,
             backend=self.profile.name,
             pose_applied=sample.pose_applied,
+            steps_skipped=sample.steps_skipped,
         )
 
     def submit(self, request: PictureRequest) -> None:

@@ -148,11 +148,11 @@ def one_step(parts: FluxComponents, pictures: list[Image.Image]) -> Tensor:
             ]
         )
         rows = [
-            (schedule[step], schedule[step] - 1.0, guidance, 0.9)  # a step of -1: what moved is minus the velocity
+            (schedule[step], schedule[step + 1], guidance, 0.9)
             for schedule, step, guidance in zip(sigmas, steps, guidances, strict=True)
         ]
         numbers = runner.row_numbers(rows, vectors_at(tables, steps))
-        return latents - runner.denoise(latents, conditions, numbers, SIZE)
+        return runner.denoise(latents, conditions, numbers, SIZE)[1]
 
 
 def test_one_pass_over_the_weights_serves_all_newcomers_and_a_known_picture_needs_none(
