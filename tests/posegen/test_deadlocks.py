@@ -1,7 +1,7 @@
 """Everybody at once over the same generations: nobody deadlocks, nothing is lost, and the books balance.
 
-On PostgreSQL this proves the lock order (generation, items, project and pose, user); on SQLite that the one writer at
-a time is waited for.
+On PostgreSQL this proves the lock order (generation, items, pictures, project and pose, user); on SQLite that the one
+writer at a time is waited for.
 """
 
 import random
@@ -11,17 +11,21 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from support.house import NOW, House, drawn
 
+from posegen.books import read_books
 from posegen.database import Database
-from posegen.errors import Conflict
+from posegen.errors import Conflict, NotFound
+from posegen.favorites import mark_favorite
 from posegen.finishing import cancel_generation, deliver_picture, fail_picture, mark_started
 from posegen.leases import Claim, Claimant, claim_items, give_back, renew_leases
 from posegen.orders import Order, place_order
 from posegen.queueing import Room
 from posegen.recovery import return_lapsed
-from posegen.tables import Generation, Project, WorkItem
+from posegen.retention import forget_generation
+from posegen.retrying import retry_generation
+from posegen.tables import GeneratedPicture, Generation, Project, WorkItem
 
 HUNT_S = 2.5
 MOST_S = 60.0
@@ -44,7 +48,11 @@ class Crowd:
         self.began = monotonic()
         self.broken: list[BaseException] = []
         self.done = dict.fromkeys(
-            ("ordered", "claimed", "delivered", "failed", "cancelled", "requeued", "given_up", "renewed"), 0
+            (
+                *("ordered", "claimed", "delivered", "failed", "cancelled", "requeued", "given_up", "renewed"),
+                *("retried", "liked", "forgotten"),
+            ),
+            0,
         )
         self._counting = threading.Lock()
 
@@ -101,6 +109,40 @@ class Crowd:
         self._count("requeued", done.requeued)
         self._count("given_up", done.failed)
 
+    def retry(self, dice: random.Random) -> None:
+        """Customers retry what failed, and retries of it, again and again."""
+        asked = self._some(dice, Generation.poses_failed > 0, Generation.status != "processing")
+        if asked is not None:
+            with suppress(Conflict, NotFound), self.house.database.writing() as session:
+                retry_generation(session, asked[1], asked[0], profile_name="tiny", now=_now())
+                self._count("retried")
+
+    def like(self, dice: random.Random) -> None:
+        with self.house.database.reading() as session:
+            pictures = select(GeneratedPicture.id, GeneratedPicture.user_id).order_by(GeneratedPicture.created_at)
+            some = session.execute(pictures.limit(20)).all()
+        if some:
+            picture_id, user_id = dice.choice(some)
+            with suppress(NotFound), self.house.database.writing() as session:
+                mark_favorite(session, user_id, picture_id, is_favorite=dice.random() < 0.3)
+                self._count("liked")
+
+    def forget(self, dice: random.Random) -> None:
+        old = self._some(dice, Generation.status != "processing")
+        if old is not None and dice.random() < 0.5:
+            with self.house.database.writing() as session:
+                keys = forget_generation(session, old[0], before=_now())
+            self._count("forgotten", int(keys is not None))
+
+    def _some(self, dice: random.Random, *conditions: ColumnElement[bool]) -> tuple[str, str] | None:
+        with self.house.database.reading() as session:
+            found = select(Generation.id, Generation.user_id).where(*conditions).limit(20)
+            rows = session.execute(found).all()
+        if not rows:
+            return None
+        generation_id, user_id = dice.choice(rows)
+        return generation_id, user_id
+
     def _finish(self, claim: Claim, dice: random.Random) -> None:
         what = dice.random()
         with self.house.database.writing() as session:
@@ -144,13 +186,17 @@ def hunt(house: House, *wanted: str) -> dict[str, int]:
         house.worker(name, heard=_now() - timedelta(minutes=1))
     crowd = Crowd(house, users, wanted)
     work, recover = crowd.work, crowd.recover
-    crowd.run(crowd.order, crowd.order, work, work, work, work, crowd.cancel, crowd.renew, recover, recover)
+    crowd.run(
+        *(crowd.order, crowd.order, work, work, work, work, crowd.cancel, crowd.renew, recover, recover),
+        *(crowd.retry, crowd.retry, crowd.like, crowd.forget, crowd.forget),
+    )
     house.assert_books_balance()
+    assert [str(one) for one in read_books(house.database).disagreements] == []
     return crowd.done
 
 
 def test_a_crowd_on_postgresql_never_deadlocks(postgres_house: House) -> None:
-    wanted = ("ordered", "claimed", "delivered", "requeued", "renewed")
+    wanted = ("ordered", "claimed", "delivered", "requeued", "renewed", "retried", "liked", "forgotten")
 
     done = hunt(postgres_house, *wanted)
 
