@@ -135,7 +135,7 @@ class Finisher:
 
     def _deliver(self, claim: Claim, outcome: Finished) -> None:
         began = monotonic()
-        encoded = encode_picture(outcome.pixels, claim, self._profile)
+        encoded = encode_picture(outcome.pixels, claim, self._profile, steps_skipped=outcome.steps_skipped)
         stem = f"generations/{claim.generation_id}/{claim.variation_key}-a{claim.attempt}"
         files = [
             (StoredFile(key=f"{stem}.png", content_type="image/png", size_bytes=len(encoded.png)), encoded.png),
@@ -170,6 +170,7 @@ class Finisher:
             generation_id=claim.generation_id,
             item_id=claim.item_id,
             denoise_s=round(outcome.denoise_s, 3),
+            steps_skipped=outcome.steps_skipped,
             finish_s=round(monotonic() - began, 3),
         )
 

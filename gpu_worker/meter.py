@@ -21,12 +21,13 @@ class Meter:
         self._busy_since_report_s = 0.0
 
     def record(self, report: StepReport) -> None:
-        """Count one engine call. A row's step is worth 1 / its steps of a picture."""
+        """Count one engine call. A row's step, also a skipped one, is worth 1 / its steps of a picture."""
+        done = (*report.rows, *report.skipped)
         with self._lock:
             keep = max(0.0, 1.0 - report.compute_s / FORGET_S)
             self._busy_s = self._busy_s * keep + report.compute_s
-            self._row_steps = self._row_steps * keep + len(report.rows)
-            self._pictures_worth = self._pictures_worth * keep + sum(1 / steps for _key, _index, steps in report.rows)
+            self._row_steps = self._row_steps * keep + len(done)
+            self._pictures_worth = self._pictures_worth * keep + sum(1 / steps for _key, _index, steps in done)
             self._busy_since_report_s += report.compute_s
 
     def steps_per_s(self) -> float | None:

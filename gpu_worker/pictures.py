@@ -54,22 +54,28 @@ def request_for(claim: Claim) -> PictureRequest:
     )
 
 
-def encode_picture(pixels: NDArray[np.float32], claim: Claim, profile: Profile) -> EncodedPicture:
-    """Return the files of a drawn picture. pixels: (H, W, 3) float in 0..1; rounded to 8 bits here, once."""
+def encode_picture(
+    pixels: NDArray[np.float32], claim: Claim, profile: Profile, *, steps_skipped: int = 0
+) -> EncodedPicture:
+    """Return the files of a drawn picture. pixels: (H, W, 3) float in 0..1; rounded to 8 bits here, once.
+
+    steps_skipped: how many of its steps ran no network; said in the file, as the picture is not exactly the model's.
+    """
     picture = Image.fromarray(np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8), mode="RGB")
     png = io.BytesIO()
-    picture.save(png, format="PNG", compress_level=PNG_LEVEL, pnginfo=_marks(claim, profile))
+    picture.save(png, format="PNG", compress_level=PNG_LEVEL, pnginfo=_marks(claim, profile, steps_skipped))
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     thumbnail = io.BytesIO()
     picture.save(thumbnail, format="WEBP", quality=THUMBNAIL_QUALITY, method=4)
     return EncodedPicture(png=png.getvalue(), thumbnail=thumbnail.getvalue())
 
 
-def _marks(claim: Claim, profile: Profile) -> PngInfo:
+def _marks(claim: Claim, profile: Profile, steps_skipped: int) -> PngInfo:
     """Return the PNG's text: that a model made it, with which weights and seed. Never the prompt."""
     marks = PngInfo()
     marks.add_text("Software", "Posegen")
-    marks.add_text("Source", f"AI-generated with {profile.name}, seed {claim.seed}")
+    skipped = f", {steps_skipped} of {claim.steps} steps extrapolated" if steps_skipped else ""
+    marks.add_text("Source", f"AI-generated with {profile.name}, seed {claim.seed}{skipped}")
     marks.add_itxt(
         "XML:com.adobe.xmp",
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -48,6 +48,16 @@ def test_a_delivered_picture_names_files_that_are_there(bench: "Bench") -> None:
     assert f"-a{claim.attempt}" in (picture.output_key or "")
 
 
+def test_a_delivered_file_says_how_many_steps_were_extrapolated(bench: "Bench") -> None:
+    key, claim = take_one(bench)
+
+    bench.finisher.take(replace(finished(key), steps_skipped=3))
+    wait_until(lambda: not bench.desk.held(), message="an empty desk", timeout_s=30)
+
+    stored = bench.storage_dir / (bench.house.pictures(claim.generation_id)[0].output_key or "")
+    assert f", 3 of {claim.steps} steps extrapolated".encode() in stored.read_bytes()
+
+
 def test_a_cancelled_picture_leaves_no_files(bench: "Bench") -> None:
     key, claim = take_one(bench)
     with bench.house.database.writing() as session:

@@ -1,5 +1,7 @@
 """The meter says how fast a worker really is."""
 
+from dataclasses import replace
+
 import pytest
 
 from gpu_worker.meter import Meter
@@ -25,6 +27,15 @@ def test_a_batch_counts_every_row() -> None:
 
     assert meter.steps_per_s() == pytest.approx(8.0, rel=0.02)
     assert meter.pictures_per_s() == pytest.approx(1.0, rel=0.02)
+
+
+def test_a_skipped_step_counts_as_a_step_of_its_picture() -> None:
+    meter = Meter()
+    for _ in range(4):
+        meter.record(replace(forward(1), skipped=(("k0", 1, 8),)))
+
+    assert meter.steps_per_s() == pytest.approx(4.0, rel=0.02)
+    assert meter.pictures_per_s() == pytest.approx(0.5, rel=0.02)
 
 
 def test_encoding_and_decoding_slow_the_pictures_down() -> None:

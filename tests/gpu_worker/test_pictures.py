@@ -76,6 +76,13 @@ def test_a_picture_says_that_a_model_made_it_but_not_what_was_asked() -> None:
         assert png.info["Source"] == "AI-generated with tiny, seed 42"
 
 
+def test_a_picture_of_extrapolated_steps_says_so() -> None:
+    encoded = encode_picture(np.full((256, 192, 3), 0.5, dtype=np.float32), CLAIM, TINY, steps_skipped=2)
+
+    with Image.open(io.BytesIO(encoded.png)) as png:
+        assert png.info["Source"] == "AI-generated with tiny, seed 42, 2 of 4 steps extrapolated"
+
+
 def test_the_thumbnail_is_a_small_webp_of_the_same_shape() -> None:
     encoded = encode_picture(np.full((1024, 768, 3), 0.5, dtype=np.float32), CLAIM, TINY)
 
