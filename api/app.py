@@ -115,6 +115,7 @@ def _lifespan(service: Service, live: Live, sockets: Sockets, previews: Previews
         tasks = [
             asyncio.create_task(live.listen(), name="listen"),
             asyncio.create_task(live.look(), name="look"),
+            asyncio.create_task(sockets.close_strangers(), name="strangers"),
             asyncio.create_task(
                 keep_reconciled(
                     service.announcer,

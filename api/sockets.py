@@ -8,6 +8,7 @@ of the user are closed within seconds; who has the new login comes back.
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import socketio
@@ -34,6 +35,9 @@ WINDOW_PACKETS = 64
 """So many packets may wait for a client to read; the rest stays in SQL."""
 PREVIEW_WINDOW_PACKETS = 4
 """With more than so many unread a preview would be late, and late ones are worth nothing."""
+LOG_IN_WITHIN_S = 20.0
+"""A connection that does not log in is closed after so long; the library would keep it for as long as it answers."""
+STRANGERS_EVERY_S = 2.0
 _OPEN_WITHIN_S = 10.0
 _OPENED_EVERY_S = 0.005
 
@@ -73,6 +77,27 @@ class Sockets:
         for task in self._tasks.values():
             task.cancel()
         await self.server.shutdown()
+
+    async def close_strangers(self) -> None:
+        """Close connections that have not logged in, or whose login has ended, within LOG_IN_WITHIN_S; for ever."""
+        since_s: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(STRANGERS_EVERY_S)
+            try:
+                since_s = await self._close_strangers(since_s)
+            except Exception:  # the outermost frame of a loop that must outlive every surprise
+                log.exception("socket.strangers_failed")
+
+    async def _close_strangers(self, since_s: Mapping[str, float]) -> dict[str, float]:
+        """Close those that have been strangers for long enough; return since when each is one."""
+        now = monotonic()
+        known = set(self.server.manager.rooms.get(NAMESPACE, {}).get(None, {}).values())
+        strangers = {sid: socket for sid, socket in self.server.eio.sockets.items() if sid not in known}
+        seen_s = {sid: since_s.get(sid, now) for sid in strangers}
+        for sid, socket in strangers.items():
+            if now - seen_s[sid] >= LOG_IN_WITHIN_S:
+                await socket.close(wait=False)
+        return seen_s
 
     async def _connect(self, sid: str, _environ: Mapping[str, Any], auth: object) -> None:
         login = auth if isinstance(auth, dict) else {}

@@ -1,12 +1,13 @@
 """A client that goes away at a bad moment leaves nothing behind."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from support.house import House
 from support.listening import listening
 from support.polling import Poller
-from support.serving import Served
+from support.serving import Served, serving, settings_for
 from support.waiting import wait_until
 
 from api import sockets
@@ -45,3 +46,21 @@ def test_who_leaves_while_the_login_is_checked_is_not_followed_for_ever(
         wait_until(lambda: not bell.who_watches(["ann"]), timeout_s=5, message="ann is followed and shown previews")
     bell.close()
     assert "Traceback" not in capsys.readouterr().out
+
+
+def test_who_does_not_log_in_is_not_kept(sqlite_house: House, sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sockets, "LOG_IN_WITHIN_S", 0.3)
+        patch.setattr(sockets, "STRANGERS_EVERY_S", 0.05)
+        with (
+            serving(settings_for(sqlite_url, tmp_path, redis_url=redis_url)) as served,
+            listening(served.url, {"token": served.token("ann")}) as ann,
+        ):
+            stranger = Poller(served.client(), None)
+            refused = Poller(served.client(), {"token": "nonsense"})
+
+            for one in (stranger, refused):
+                wait_until(lambda one=one: one.client.get(one.address).status_code == 400)  # type: ignore[misc]
+
+            ann.ping()
+            assert ann.wait_for("pong")
