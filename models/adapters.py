@@ -90,7 +90,7 @@ class Adapters:
         except BaseException as e:
             if adapter in getattr(self._network, "peft_config", {}):
                 self._network.delete_adapters(adapter)
-            if isinstance(e, (KeyError, ValueError)):
+            if isinstance(e, (AttributeError, ImportError, KeyError, TypeError, ValueError)):
                 raise LoraUnfit(name, str(e).splitlines()[0]) from e
             raise
         self._network.requires_grad_(requires_grad=False)

@@ -1,26 +1,25 @@
 """Who is in the next forward: the whole batching rule, without torch, so it can be read, changed and tested alone.
 
-Rows of one forward share width, height and precision (a lane); everything else (step, step count, guidance, control
-strength, prompt) is per row. Admission is first come, first served: when the first in line is of another lane it
-waits until the active rows ran dry, and nobody overtakes it. When a forward does not fit the memory, the lane's row
+Rows of one forward share width, height, precision and LoRAs (a lane); everything else (step, step count, guidance,
+control strength, prompt) is per row. Admission is first come, first served: when the first in line is of another lane
+it waits until the active rows ran dry, and nobody overtakes it. When a forward does not fit the memory, the lane's row
 limit is halved and the younger rows go back to the head of the line with their progress. A limit is no verdict for
 life: after many forwards that fitted, more rows are tried again.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from models.errors import EngineClosed, KeyInUse
+from models.loras import Lora, applied
 from models.profiles import Profile
 from models.requests import PictureRequest, check_request
-from models.sample import Sample, SampleState
+from models.sample import Lane, Sample, SampleState
 
 DECODE_GROUP = 4
 TRY_MORE_AFTER = 200
 """Good forwards at a row limit after which twice as many rows are tried: memory may have come back since."""
-
-Lane = tuple[int, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,8 @@ class Batching:
         self._active: list[Sample] = []
         self._leaving: list[Sample] = []
         self._give_up: set[str] = set()
-        self._row_limits: dict[Lane, RowLimit] = {}
+        # By size and precision: LoRAs are small beside what a row takes.
+        self._row_limits: dict[tuple[int, int, bool], RowLimit] = {}
         self._closed = False
 
     def submit(self, request: PictureRequest) -> None:
@@ -72,7 +72,7 @@ class Batching:
                 raise EngineClosed
             if request.key in self._live():
                 raise KeyInUse(request.key)
-            self._waiting.append(Sample(request=request))
+            self._waiting.append(Sample(request=replace(request, loras=applied(request.loras))))
 
     def cancel(self, key: str) -> None:
         """Mark a live key; the next `decide` drops it."""
@@ -114,17 +114,17 @@ class Batching:
 
     def row_limit(self, lane: Lane) -> int:
         """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
-        limit = self._row_limits.get(lane)
+        limit = self._row_limits.get(lane[:3])
         return self.max_batch if limit is None else min(self.max_batch, limit.rows)
 
     def limit_rows(self, lane: Lane, rows: int) -> None:
         """Let no more than `rows` of this lane share a forward from now on."""
         with self._lock:
-            self._row_limits[lane] = RowLimit(rows=rows)
+            self._row_limits[lane[:3]] = RowLimit(rows=rows)
 
     def count_forward(self, rows: tuple[Sample, ...]) -> None:
         """Learn from a forward of `rows` that fitted: after many at the lane's limit, more rows are let in."""
-        lane = rows[0].lane
+        lane = rows[0].lane[:3]
         with self._lock:
             limit = self._row_limits.get(lane)
             if limit is None or len(rows) < limit.rows:
@@ -178,7 +178,7 @@ class Batching:
         if len(rows) < 2:
             return False
         lane = rows[0].lane
-        limit = self._row_limits.get(lane)
+        limit = self._row_limits.get(lane[:3])
         fitted = limit.fitted if limit is not None else 0
         keep = fitted if 0 < fitted < len(rows) else len(rows) // 2
         self.limit_rows(lane, keep)
@@ -194,7 +194,7 @@ class Batching:
         with self._lock:
             last = self._last_in_line()
             if last is None:
-                plain = [self.row_limit(lane) for lane in self._row_limits if not lane[2]]
+                plain = [self.row_limit((*lane, ())) for lane in self._row_limits if not lane[2]]
                 return min(plain, default=self.max_batch)
             return max(0, self.row_limit(last.lane) - len(self._waiting) - len(self._active))
 
@@ -213,6 +213,12 @@ class Batching:
         with self._lock:
             last = self._last_in_line()
             return last.request.size if last is not None else None
+
+    def current_loras(self) -> tuple[Lora, ...] | None:
+        """The LoRAs a newcomer must have to join without waiting for others to run dry; None: any."""
+        with self._lock:
+            last = self._last_in_line()
+            return last.request.loras if last is not None else None
 
     def close(self) -> None:
         """Forget everything and refuse from now on."""

@@ -7,6 +7,7 @@ after one, and the caller sees each stage begin and end.
 
 from typing import Protocol, runtime_checkable
 
+from models.loras import Lora
 from models.profiles import Profile
 from models.requests import PictureRequest, StepReport
 
@@ -50,6 +51,9 @@ class Engine(Protocol):
 
     def current_size(self) -> tuple[int, int] | None:
         """The size (width, height) that a request must have to join without waiting for others; None: any."""
+
+    def current_loras(self) -> tuple[Lora, ...] | None:
+        """The LoRAs, as `models.loras.applied` gives them, that it must have for that; None: any."""
 
     def warm_up(self) -> None:
         """Run everything once at the default size, so the first picture is not slower than the others.

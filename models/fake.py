@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.arrival import Decoded, Glimpses
 from models.errors import CardFailed
+from models.loras import applied
 from models.profiles import Profile
 from models.requests import PictureRequest
 from models.sample import Sample
@@ -123,8 +124,9 @@ class FakeEngine(SteppedEngine):
 
 
 def draw_by_hash(request: PictureRequest) -> NDArray[np.float32]:
-    """Draw a sky of two colours hashed from prompt and seed, with the control's limbs on it when it counts."""
-    digest = hashlib.sha256(f"{request.seed}:{request.prompt}".encode()).digest()
+    """Draw a sky of two colours hashed from prompt, seed and LoRAs, with the control's limbs on it when it counts."""
+    loras = "".join(f":{lora.name}={lora.strength:g}" for lora in applied(request.loras))
+    digest = hashlib.sha256(f"{request.seed}:{request.prompt}{loras}".encode()).digest()
     top, bottom = (np.frombuffer(digest[at : at + 3], dtype=np.uint8).astype(np.float32) / 510 + 0.25 for at in (0, 3))
     fall = np.linspace(0, 1, request.height, dtype=np.float32)[:, None, None]
     column = top * (1 - fall) + bottom * fall

@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.adapters import Adapters
 from models.arrival import Decoded, Glimpses
 from models.devices import Pace, faults_named
-from models.errors import CardFailed, OutOfMemory
+from models.errors import CardFailed, LoraMissing, OutOfMemory
+from models.loras import applied
 from models.modulation import Conditioning, Vectors, vectors_at
 from models.previews import View, expected
 from models.requests import PictureRequest
@@ -79,14 +81,23 @@ class RowTensors:
 
 
 class InflightEngine(SteppedEngine):
-    """An Engine over diffusers' FLUX classes on one CPU or CUDA device. Without a view it makes no previews."""
+    """An Engine over diffusers' FLUX classes on one CPU or CUDA device.
+
+    Without a view it makes no previews, without adapters it knows no LoRA.
+    """
 
     def __init__(
-        self, runner: FluxRunner, max_batch: int, view: View | None = None, cache: CacheMode = CacheMode.OFF
+        self,
+        runner: FluxRunner,
+        max_batch: int,
+        view: View | None = None,
+        cache: CacheMode = CacheMode.OFF,
+        adapters: Adapters | None = None,
     ) -> None:
         super().__init__(runner.profile, max_batch, cache)
         self.runner = runner
         self.view = view
+        self._adapters = adapters
         self._pace = Pace(runner.device)
         self._words: Recent[Words] = Recent(CACHED_PROMPTS)
         self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
@@ -94,10 +105,28 @@ class InflightEngine(SteppedEngine):
         # The stacked conditions of the last forward, for as long as its rows stay the same.
         self._stacked: tuple[list[RowTensors], int, Conditions] | None = None
 
+    def submit(self, request: PictureRequest) -> None:
+        """Queue a picture; see Engine. Its LoRAs are looked for here, before it waits for a row."""
+        loras = applied(request.loras)
+        if self._adapters is not None:
+            self._adapters.check(loras)
+        elif loras:
+            raise LoraMissing(loras[0].name, ())
+        super().submit(request)
+
+    def _use_loras(self, request: PictureRequest) -> None:
+        """Make the transformer draw with a request's LoRAs; what is loaded for that is loaded in the own precision."""
+        if self._adapters is None or self._adapters.are_used(request.loras):
+            return
+        parts = self.runner.parts
+        self.runner.precision.use(precise=False)
+        self._adapters.use(request.loras, dtype=parts.dtype, device=parts.device)
+
     def encode(self, samples: Sequence[Sample]) -> None:
         """Encode prompts and pose maps, each once, and draw the noise."""
         requests = [sample.request for sample in samples]
         with faults_named(self.runner.device):
+            self._use_loras(requests[0])
             self.runner.precision.use(precise=requests[0].precise)
             with torch.inference_mode():
                 words = self._encode_words(requests)
@@ -159,6 +188,7 @@ class InflightEngine(SteppedEngine):
         tensors: list[RowTensors] = [row.tensors for row in ordered]
         request = ordered[0].request
         with faults_named(self.runner.device):
+            self._use_loras(request)
             self.runner.precision.use(precise=request.precise)
             with torch.inference_mode():
                 vectors = vectors_at([row.table for row in tensors], [row.steps_done for row in ordered])

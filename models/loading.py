@@ -19,6 +19,7 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
+from models.adapters import Adapters
 from models.checking import CheckedWeights, check_weights
 from models.checkpoints import Checkpoint
 from models.components import FluxComponents
@@ -26,6 +27,7 @@ from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing, WrongKind
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
+from models.loras import LORAS
 from models.modulation import UnknownModulation, take_out
 from models.previews import View
 from models.previews_taef1 import load_view
@@ -48,10 +50,12 @@ def load_engine(
     previews: bool = False,
     sources: Sources | None = None,
     modulation: Literal["live", "tables"] = "live",
+    loras_dir: Path | None = None,
 ) -> InflightEngine:
     """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
     previews: be able to make some, which takes up to a second more here. sources: where weights come from instead.
     modulation: computed in every step, or once a picture by weights that stay on the host (see models.modulation).
+    loras_dir: where LoRAs lie, None: `loras` beside the weights.
 
     On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
     WeightsMissing, WeightsUnfit, OutOfMemory (the weights do not fit), CardFailed.
@@ -65,7 +69,10 @@ def load_engine(
     default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
     runner = FluxRunner(known, components)
     view = _view(runner, cache_dir) if previews else None
-    return InflightEngine(runner, default_batch if max_batch is None else max_batch, view)
+    adapters = Adapters(
+        components.transformer, loras_dir or cache_dir / LORAS, precomputed=components.modulation is not None
+    )
+    return InflightEngine(runner, default_batch if max_batch is None else max_batch, view, adapters=adapters)
 
 
 def _view(runner: FluxRunner, cache_dir: Path) -> View:

@@ -12,6 +12,8 @@ from pathlib import Path
 from models.errors import LoraMissing, LorasRefused, LoraUnfit, StrengthRefused
 from models.safetensors_header import DamagedFile, read_header
 
+LORAS = "loras"
+"""The folder's name beside the profiles', unless a setting says otherwise."""
 MOST_LORAS = 4
 HIGHEST_STRENGTH = 2.0
 

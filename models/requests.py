@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from models.errors import ControlRefused, EmptyPrompt, ModelsError, SizeRefused, StepsRefused, StrengthRefused
+from models.loras import Lora, check_loras
 from models.profiles import PIXEL_MULTIPLE, Profile
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class PictureRequest:
 
     control: RGB of exactly width x height, or None for no pose control. control_end: the share of the steps (0..1)
     after which the ControlNet is left out. seed fixes the picture, whatever is drawn beside it. precise: draw in
-    higher precision, in forwards of its own.
+    higher precision, in forwards of its own. loras: part of what rows of one forward share.
     """
 
     key: str
@@ -42,6 +43,7 @@ class PictureRequest:
     control_scale: float
     control_end: float
     precise: bool = False
+    loras: tuple[Lora, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,6 +71,7 @@ def check_request(request: PictureRequest, profile: Profile) -> None:
     ):
         if not 0 <= value <= highest:  # also false for NaN
             raise StrengthRefused(name, value, 0, highest)
+    check_loras(request.loras)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

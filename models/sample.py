@@ -15,8 +15,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from models.loras import Lora
 from models.requests import PictureRequest
 from models.velocity_cache import CacheMode, full_steps
+
+Lane = tuple[int, int, bool, tuple[Lora, ...]]
 
 
 class SampleState(StrEnum):
@@ -52,9 +55,9 @@ class Sample:
         return self.request.key
 
     @property
-    def lane(self) -> tuple[int, int, bool]:
-        """What rows of one forward must share: width, height and precision."""
-        return self.request.width, self.request.height, self.request.precise
+    def lane(self) -> "Lane":
+        """What rows of one forward must share: width, height, precision and LoRAs."""
+        return self.request.width, self.request.height, self.request.precise, self.request.loras
 
     @property
     def denoised(self) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from models.arrival import Decoded, Glimpses, flaw
 from models.batching import Batching, Decision
-from models.errors import BadPicture, OutOfMemory
+from models.errors import BadPicture, OutOfMemory, RequestRefused
+from models.loras import Lora
 from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome, PictureRequest, Preview, Stage, StepReport
 from models.sample import Sample
@@ -50,7 +51,7 @@ class SteppedEngine(ABC):
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample]) -> None:
-        """Give every sample its `tensors`. Raises DoesNotFit: none has them."""
+        """Give every sample its `tensors`. Raises DoesNotFit or RequestRefused: none has them."""
 
     @abstractmethod
     def forward(self, rows: Sequence[Sample]) -> None:
@@ -112,6 +113,8 @@ class SteppedEngine(ABC):
             self.encode(decision.to_encode)
         except DoesNotFit:
             self._shrink(decision.rows, outcomes)
+        except RequestRefused as e:  # what only shows when it is tried, such as a LoRA of an unknown layout
+            self._refuse(decision.to_encode, e, outcomes)
 
     def _skip(self, rows: tuple[Sample, ...], outcomes: list[Outcome]) -> Steps | None:
         """Bring rows that are at skipped steps to their next full ones; None: it did not fit, some rows left."""
@@ -133,6 +136,9 @@ class SteppedEngine(ABC):
             self.forward(rows)
         except DoesNotFit:
             self._shrink(rows, outcomes)
+            return ()
+        except RequestRefused as e:
+            self._refuse(rows, e, outcomes)
             return ()
         self._forwards += 1
         self._glimpse(watched)
@@ -164,6 +170,10 @@ class SteppedEngine(ABC):
             for (sample, step_index), pixels in zip(shown, glimpses.pixels, strict=True):
                 if self.batching.holds(sample):
                     yield Preview(key=sample.key, step_index=step_index, steps=sample.request.steps, pixels=pixels)
+
+    def _refuse(self, samples: tuple[Sample, ...], error: RequestRefused, outcomes: list[Outcome]) -> None:
+        self.batching.drop(samples)
+        outcomes.extend(Failed(key=sample.key, error=error) for sample in samples)
 
     def _shrink(self, rows: tuple[Sample, ...], outcomes: list[Outcome]) -> None:
         if self.batching.halve_rows(rows):
@@ -248,6 +258,10 @@ class SteppedEngine(ABC):
     def current_size(self) -> tuple[int, int] | None:
         """The size that joins at once; see Engine."""
         return self.batching.current_size()
+
+    def current_loras(self) -> tuple[Lora, ...] | None:
+        """The LoRAs that join at once; see Engine."""
+        return self.batching.current_loras()
 
     def close(self) -> None:
         """Forget every sample and refuse from now on; see Engine."""
