@@ -1,9 +1,10 @@
 """People who log in. Passwords are argon2 hashes; an unknown e-mail takes as long to refuse as a wrong password.
 
 Hashing takes tens of milliseconds on purpose, so it never happens in a writing transaction: hash first, then write;
-check in a reading session, then note the login.
+check in a reading session, then note the login. It takes 64 MiB on purpose too, so few hash at once and others wait.
 """
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +23,9 @@ from posegen.tables import User
 HashedPassword = NewType("HashedPassword", str)
 LEAST_PASSWORD_LENGTH = 12
 LONGEST_EMAIL = 320
+HASHED_AT_ONCE = 4
 _HASHES = PasswordHash.recommended()
+_HASHING = threading.BoundedSemaphore(HASHED_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,8 @@ def hash_password(password: str, *, field: str = "password") -> HashedPassword:
     if len(password) < LEAST_PASSWORD_LENGTH:
         message = f"A password has at least {LEAST_PASSWORD_LENGTH} characters."
         raise BadInput(message, [FieldProblem(field=field, message=message)])
-    return HashedPassword(_HASHES.hash(password))
+    with _HASHING:
+        return HashedPassword(_HASHES.hash(password))
 
 
 def register(session: Session, *, email: str, password: HashedPassword, name: str | None, now: datetime) -> User:
@@ -65,7 +69,8 @@ def check_login(session: Session, *, email: str, password: str) -> User:
     """Return the user these belong to. Writes nothing. Raises LoginRefused."""
     user = session.scalars(select(User).where(User.email == _normalised(email))).one_or_none()
     known = user.password_hash if user is not None else None
-    fits = _HASHES.verify(password, known or _hash_of_nobody())
+    with _HASHING:
+        fits = _HASHES.verify(password, known or _hash_of_nobody())
     if user is None or user.password_hash is None or not fits:
         raise LoginRefused
     return user
@@ -115,7 +120,9 @@ def prove(session: Session, user_id: str, *, password: str | None, email: str | 
         raise _not_proven("This account logs in elsewhere; change its e-mail and password there.")
     if password is None:
         raise _not_proven("A new e-mail or password needs the current password too.")
-    if not _HASHES.verify(password, user.password_hash):
+    with _HASHING:
+        fits = _HASHES.verify(password, user.password_hash)
+    if not fits:
         raise _not_proven("The current password is wrong.")
     return user.password_hash
 

@@ -1,6 +1,11 @@
 """People who log in."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import pytest
+from pwdlib import PasswordHash
 from support.house import NOW, House, all_at_once, later
 
 from posegen import accounts
@@ -86,6 +91,51 @@ def test_a_reset_password_replaces_the_old_one(house: House) -> None:
     assert log_in(house, password="another long password")
     with pytest.raises(LoginRefused):
         log_in(house)
+
+
+def test_few_passwords_are_hashed_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = _CountingHashes()
+    register(house)
+    monkeypatch.setattr(accounts, "_HASHES", counted)
+
+    def attempt() -> User:
+        with house.database.reading() as session:
+            return accounts.check_login(session, email="ann@example.com", password=PASSWORD)
+
+    def make() -> str:
+        return accounts.hash_password(PASSWORD)
+
+    tasks: list[Callable[[], object]] = [attempt, make] * (2 * accounts.HASHED_AT_ONCE)
+    answers = all_at_once(tasks)
+
+    assert not [answer for answer in answers if isinstance(answer, BaseException)]
+    assert 1 <= counted.most <= accounts.HASHED_AT_ONCE
+
+
+class _CountingHashes:
+    """The real hashes, and how many were made or checked at once."""
+
+    def __init__(self) -> None:
+        self._real, self._lock, self._now, self.most = PasswordHash.recommended(), threading.Lock(), 0, 0
+
+    def hash(self, password: str) -> str:
+        with self._counted():
+            return self._real.hash(password)
+
+    def verify(self, password: str, hashed: str) -> bool:
+        with self._counted():
+            return self._real.verify(password, hashed)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now -= 1
 
 
 def test_an_administrator_is_made_of_a_user(house: House) -> None:
