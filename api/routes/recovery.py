@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from api.access import Administrator
+from api.photos import discard
 from api.routes import POSE_GENERATOR
 from api.service import Parts
 from api.wire.recovery import RecoveryTold, RoundTold
@@ -23,4 +24,6 @@ def status(_caller: Administrator, service: Parts) -> RecoveryTold:
 @router.post("/trigger")
 def recover(_caller: Administrator, service: Parts) -> RoundTold:
     """Return the pictures of dead workers to the queue now, and ring for what waits."""
-    return RoundTold.of(reconcile_once(service.announcer, witness_since=None))
+    done = reconcile_once(service.announcer, witness_since=None)
+    discard(service, done.photos)
+    return RoundTold.of(done)

@@ -1,12 +1,17 @@
 """Recovery as an administrator sees it over HTTP."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from support.house import House
-from support.serving import ROOT, Served
+from support.photos import photo
+from support.serving import ROOT, Served, serving, settings_for
 from support.waiting import wait_until
 
+from posegen.detections import WAITS_FOR, place_detection, store_photo
+from posegen.storage import Storage
 from posegen.tables import User
+from posegen.uploads import check_photo
 
 STATUS = f"{ROOT}/recovery/status"
 
@@ -24,3 +29,20 @@ def test_only_an_administrator_is_told_how_recovery_stands(sqlite_served: Served
     ran_at = datetime.fromisoformat(told.pop("lastRecoveryRun"))
     assert abs(datetime.now(UTC) - ran_at) < timedelta(minutes=1)
     assert told == {"stalledGenerations": 0, "queuedGenerations": 1, "processingGenerations": 0}
+
+
+def test_recovery_by_hand_deletes_the_photos_that_it_gives_up(
+    sqlite_house: House, sqlite_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    with sqlite_house.database.writing() as session:
+        session.get_one(User, "ann").role = "admin"
+    with serving(settings_for(sqlite_url, tmp_path, redis_url=redis_url, recover_every_s=3600)) as served:
+        ann, storage = served.client("ann"), Storage(served.settings.storage_dir)
+        wait_until(lambda: ann.get(STATUS).json()["lastRecoveryRun"])  # the API's own round, the only one
+        stored = store_photo(storage, "ann", check_photo(photo(), file_name=None))
+        with sqlite_house.database.writing() as session:
+            place_detection(session, "ann", stored, now=datetime.now(UTC) - 2 * WAITS_FOR)
+
+        assert ann.post(f"{ROOT}/recovery/trigger").json()["success"] is True
+
+        assert not storage.holds(stored.key)
