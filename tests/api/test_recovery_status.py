@@ -36,7 +36,7 @@ def test_recovery_by_hand_deletes_the_photos_that_it_gives_up(
 ) -> None:
     with sqlite_house.database.writing() as session:
         session.get_one(User, "ann").role = "admin"
-    with serving(settings_for(sqlite_url, tmp_path, redis_url=redis_url, recover_every_s=3600)) as served:
+    with serving(settings_for(sqlite_url, tmp_path, redis_url=redis_url, recover_every_s=60)) as served:
         ann, storage = served.client("ann"), Storage(served.settings.storage_dir)
         wait_until(lambda: ann.get(STATUS).json()["lastRecoveryRun"])  # the API's own round, the only one
         stored = store_photo(storage, "ann", check_photo(photo(), file_name=None))
