@@ -1,5 +1,7 @@
 """The outermost layer of every HTTP request: an id for it, a limit on its body, and an end for whatever escapes.
 
+A parameter of the address without a value says nothing, as forms send it for what was not chosen: it is left out here.
+
 An unexpected error is logged with the request's id and answered with that id and nothing else. It is a plain ASGI
 layer, because a body must be counted while it arrives and an answer that has begun cannot be replaced.
 """
@@ -41,7 +43,7 @@ class Guard:
 
 class _Request:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
+        self.scope = {**scope, "query_string": _with_values(scope["query_string"])}
         self._receive = receive
         self._send = send
         self.request_id = new_id()
@@ -92,6 +94,11 @@ class _Request:
             # PostgreSQL keeps no NUL in a text, so no value with one can ever match.
             return problem(HTTPStatus.BAD_REQUEST, "bad_input", "The address holds a NUL character; leave it out.")
         return None
+
+
+def _with_values(query: bytes) -> bytes:
+    """Return the query without the parameters that are empty."""
+    return b"&".join(part for part in query.split(b"&") if part.partition(b"=")[2])
 
 
 def _may_be_upload(scope: Scope) -> bool:

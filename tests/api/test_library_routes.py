@@ -115,6 +115,23 @@ def test_an_unknown_filter_value_is_400(ann: httpx2.Client, query: str) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, query.split("=")[0])
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/library?category=&difficulty=&genderSuitability=&search=&featured=&sort=&page=&limit=",
+        "/projects?status=&page=1&limit=",
+        "/generations?projectId=&status=",
+        "/requests?status",
+    ],
+)
+def test_what_a_form_leaves_empty_filters_nothing(ann: httpx2.Client, path: str) -> None:
+    bare = path.partition("?")[0]
+
+    answer = ann.get(f"{ROOT}{path}")
+
+    assert (answer.status_code, answer.json()) == (200, ann.get(f"{ROOT}{bare}").json())
+
+
 def test_a_pose_is_found_by_id_and_by_slug(ann: httpx2.Client, house: House) -> None:
     by_id = ann.get(f"{ROOT}/library/{house.pose_ids[0]}").json()
 
