@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from api.access import Caller
 from api.rates import Standing
 from api.service import Service
+from models.loras import shelf
 from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.generations import owned_generation
@@ -54,6 +55,7 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
             caller.id,
             order,
             profile_name=profile_name,
+            known_loras=tuple(shelf(service.settings.loras_folder)),
             idempotency_key=idempotency_key,
             admit=admission,
             now=now,
@@ -91,7 +93,14 @@ def give_quote(service: Service, caller: Caller, order: Order) -> Quote:
     """Return what the order would cost and how long it would take. Raises what quote_order raises, and DatabaseAway."""
     with service.database.reading() as session:
         profile_name = service_profile(session, service.settings.profile)
-        return quote_order(session, caller.id, order, profile_name=profile_name, now=database_now(session))
+        return quote_order(
+            session,
+            caller.id,
+            order,
+            profile_name=profile_name,
+            known_loras=tuple(shelf(service.settings.loras_folder)),
+            now=database_now(session),
+        )
 
 
 def _taken(service: Service, placed: PlacedOrder, admission: _Admission, *, rings: int) -> TakenOrder:

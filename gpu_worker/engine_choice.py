@@ -84,6 +84,7 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         max_batch=options.max_batch,
         previews=settings.previews,
         sources=parse_sources(settings.model_sources),
+        loras_dir=settings.loras_folder,
     )
     engine.warm_up()
     if engine.view is not None:

@@ -150,6 +150,7 @@ class Hands:
         return Room(
             free_rows=self._engine.free_rows(),
             size_px=self._engine.current_size(),
+            loras=self._engine.current_loras() or (),
             holds_suspect=self._desk.holds_suspect(),
         )
 

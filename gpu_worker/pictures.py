@@ -51,6 +51,7 @@ def request_for(claim: Claim) -> PictureRequest:
         guidance=claim.guidance,
         control_scale=claim.control_scale,
         control_end=claim.control_end,
+        loras=claim.loras,
     )
 
 
@@ -71,11 +72,12 @@ def encode_picture(
 
 
 def _marks(claim: Claim, profile: Profile, steps_skipped: int) -> PngInfo:
-    """Return the PNG's text: that a model made it, with which weights and seed. Never the prompt."""
+    """Return the PNG's text: that a model made it, with which weights, LoRAs and seed. Never the prompt."""
     marks = PngInfo()
     marks.add_text("Software", "Posegen")
     skipped = f", {steps_skipped} of {claim.steps} steps extrapolated" if steps_skipped else ""
-    marks.add_text("Source", f"AI-generated with {profile.name}, seed {claim.seed}{skipped}")
+    loras = "".join(f", LoRA {lora.name} at {lora.strength:g}" for lora in claim.loras)
+    marks.add_text("Source", f"AI-generated with {profile.name}{loras}, seed {claim.seed}{skipped}")
     marks.add_itxt(
         "XML:com.adobe.xmp",
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from models import plan_table
 from models.errors import ModelsError
+from models.loras import Lora
 from models.profiles import PROFILES, Profile, profile
 from models.requests import Failed, Finished, PictureRequest, check_request
 
@@ -64,11 +65,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--scale", type=float, help="how strongly the control picture is followed")
     parser.add_argument("--end", type=float, help="share of the steps (0..1) that follow the control picture")
+    parser.add_argument("--lora", action="append", type=_lora, default=[], help="NAME=STRENGTH (0..2); may be repeated")
+    parser.add_argument("--loras-dir", type=Path, help="where LoRAs lie (default: loras in the models' folder)")
     parser.add_argument("--width", type=int)
     parser.add_argument("--height", type=int)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--models-dir", type=Path, default=Path("var/models"), help="where weights are kept")
     return parser
+
+
+def _lora(text: str) -> Lora:
+    name, _, strength = text.partition("=")
+    return Lora(name=name, strength=float(strength or 1))
 
 
 def _request(asked: argparse.Namespace, known: Profile) -> PictureRequest:
@@ -89,6 +97,7 @@ def _request(asked: argparse.Namespace, known: Profile) -> PictureRequest:
         guidance=given(asked.guidance, known.default_guidance),
         control_scale=given(asked.scale, known.default_control_scale),
         control_end=given(asked.end, known.default_control_end),
+        loras=tuple(asked.lora),
     )
 
 
@@ -105,7 +114,9 @@ def _draw(request: PictureRequest, asked: argparse.Namespace) -> Finished:
     started = time.perf_counter()
     from models.loading import load_engine
 
-    engine = load_engine(asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=1)
+    engine = load_engine(
+        asked.profile, asked.device, cache_dir=asked.models_dir, max_batch=1, loras_dir=asked.loras_dir
+    )
     _say(f"loaded in {time.perf_counter() - started:.1f} s")
     engine.submit(request)
     while True:

@@ -6,7 +6,7 @@ hidden, and forgotten with the last such project.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -15,8 +15,10 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from posegen.errors import NotFound
+from models.loras import applied
+from posegen.errors import BadInput, NotFound
 from posegen.identifiers import new_id
+from posegen.loras import Loras, kept_loras, lora_problems
 from posegen.storage import FILES_PATH, Links, Storage
 from posegen.tables import Avatar, AvatarProject, Project, StoredObject
 from posegen.uploads import THUMBNAIL_TYPE, Photo
@@ -140,14 +142,21 @@ def change_avatar(
     changes: Mapping[str, str | None],
     stored: StoredPhoto | None = None,
     *,
+    loras: Loras | None = None,
+    known_loras: Collection[str] = (),
     now: datetime,
 ) -> tuple[Avatar, list[str]]:
-    """Change name, looks or photo; return the avatar and the keys of files that nothing names any more.
+    """Change name, looks, LoRAs or photo; return the avatar and the keys of files that nothing names any more.
 
-    `changes` has columns of an avatar. Raises NotFound and WordingRefused.
+    `changes` has columns of an avatar; its orders are drawn with its LoRAs. Raises NotFound, WordingRefused, BadInput.
     """
     avatar = owned_avatar(session, user_id, avatar_id, lock=True)
     _check_words(changes)
+    if loras is not None:
+        problems = lora_problems(loras, known_loras)
+        if problems:
+            raise BadInput(" ".join(problem.message for problem in problems), problems)
+        avatar.loras = kept_loras(applied(loras))
     for column in ("name", *LOOKS):
         if column in changes:
             setattr(avatar, column, changes[column])

@@ -221,6 +221,7 @@ def _picture_row(item: WorkItem, status: GenerationStatus, now: datetime) -> Gen
         prompt_used=item.prompt,
         seed_used=item.seed,
         controlnet_weight=item.control_scale,
+        loras=item.loras,
         width_px=item.width_px,
         height_px=item.height_px,
         created_at=now,

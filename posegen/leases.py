@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, Row, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
+from posegen.loras import Loras, read_loras
 from posegen.queueing import Candidate, Room, choose
 from posegen.statuses import ItemKind, ItemStatus
 from posegen.tables import User, WorkItem
@@ -47,6 +48,7 @@ class Claim:
     control_scale: float
     control_end: float
     alone: bool
+    loras: Loras = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,9 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
         tiers = [chosen_.unlimited for chosen_ in reversed(chosen) if chosen_.item_id in got] + tiers
         asked = {candidate.item_id for candidate in chosen}
         candidates = [candidate for candidate in candidates if candidate.item_id not in asked]
-        size_px = (taken[0].width_px, taken[0].height_px) if taken else room.size_px
-        room = replace(room, free_rows=room.free_rows - len(taken), size_px=size_px)
+        if taken:
+            size_px = (taken[0].width_px, taken[0].height_px)
+            room = replace(room, free_rows=room.free_rows - len(taken), size_px=size_px, loras=taken[0].loras)
     session.flush()
     _mark_served(session, {claim.user_id for claim in claims}, now)
     return claims
@@ -292,7 +295,10 @@ def _in_line(item: type[WorkItem], profile: str, unlimited: bool) -> tuple[Colum
 
 
 def _columns_of(item: Any) -> tuple[Any, ...]:
-    return item.id, item.user_id, item.unlimited, item.queued_at, item.width_px, item.height_px, item.crashes
+    return (
+        *(item.id, item.user_id, item.unlimited, item.queued_at),
+        *(item.width_px, item.height_px, item.loras, item.crashes),
+    )
 
 
 def _candidate_of(row: Row[*tuple[Any, ...]], *, turn: int) -> Candidate:
@@ -304,6 +310,7 @@ def _candidate_of(row: Row[*tuple[Any, ...]], *, turn: int) -> Candidate:
         turn=turn,
         queued_at=row.queued_at,
         size_px=(row.width_px, row.height_px),
+        loras=read_loras(row.loras),
         suspect=row.crashes > 0,
     )
 
@@ -330,4 +337,5 @@ def _claim_of(item: WorkItem) -> Claim:
         control_scale=item.control_scale,
         control_end=item.control_end,
         alone=item.drawn_alone,
+        loras=read_loras(item.loras),
     )

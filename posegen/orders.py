@@ -4,7 +4,7 @@ The order's pictures get their prompts, seeds and key-points here and never chan
 for is what is drawn, whatever happens to the library, the avatar or the service's defaults in between.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from posegen.errors import BadInput, FieldProblem
 from posegen.estimates import estimate_of_generation
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import SEED_LIMIT, new_id
+from posegen.loras import Loras, check_merged, kept_loras, lora_problems, merged_loras, read_loras
 from posegen.ordered_pictures import (
     OrderedPicture,
     OwnPose,
@@ -65,6 +66,7 @@ class Order:
     steps: int | None = None
     guidance: float | None = None
     control_scale: float | None = None
+    loras: Loras = ()
     allow_poseless: bool = False
 
     @property
@@ -82,6 +84,7 @@ class CheckedOrder:
     place: OrderPlace
     pictures: Sequence[OrderedPicture]
     structure: dict[str, Any] | None
+    loras: Loras
     drawn_by: Profile
     unlimited: bool
 
@@ -118,6 +121,7 @@ def place_order(
     order: Order,
     *,
     profile_name: str,
+    known_loras: Collection[str] = (),
     idempotency_key: str | None = None,
     admit: Admit | None = None,
     now: datetime,
@@ -136,7 +140,7 @@ def place_order(
             return PlacedOrder(**answered)
     if admit is not None:
         admit(order.total_pictures)
-    checked = check_order(session, user_id, order, profile_name=profile_name, now=now)
+    checked = check_order(session, user_id, order, profile_name=profile_name, known_loras=known_loras, now=now)
     project = lock_place(session, user_id, checked.place, now=now)
     generation = _generation(checked, project, now)
     session.add(generation)
@@ -162,20 +166,30 @@ def place_order(
     return placed
 
 
-def check_order(session: Session, user_id: str, order: Order, *, profile_name: str, now: datetime) -> CheckedOrder:
+def check_order(
+    session: Session,
+    user_id: str,
+    order: Order,
+    *,
+    profile_name: str,
+    known_loras: Collection[str] = (),
+    now: datetime,
+) -> CheckedOrder:
     """Return the order with what it names. Writes nothing: a quote goes through it too.
 
     Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording).
     """
     drawn_by = profile(profile_name)
     place = place_of_order(session, user_id, order.project_id, order.avatar_id)
-    _check(order, drawn_by)
+    _check(order, drawn_by, known_loras)
+    loras = _loras(order, place, known_loras)
     pictures, structure = _pictures(session, order)
     return CheckedOrder(
         order=order,
         place=place,
         pictures=pictures,
         structure=structure,
+        loras=loras,
         drawn_by=drawn_by,
         unlimited=quota.is_unlimited(session, user_id, now=now),
     )
@@ -200,7 +214,15 @@ def pay(session: Session, generation: Generation, project: Project, *, now: date
     )
 
 
-def _check(order: Order, drawn_by: Profile) -> None:
+def _loras(order: Order, place: OrderPlace, known: Collection[str]) -> Loras:
+    """Return what the order's pictures are drawn with: the avatar's LoRAs and its own. Raises BadInput."""
+    own = () if place.avatar is None else read_loras(place.avatar.loras)
+    loras = merged_loras(own, order.loras)
+    check_merged(loras, known)
+    return loras
+
+
+def _check(order: Order, drawn_by: Profile, known_loras: Collection[str]) -> None:
     """Refuse what the profile cannot draw, naming every field at once."""
     problems = []
     size = _size(order, drawn_by)
@@ -224,6 +246,7 @@ def _check(order: Order, drawn_by: Profile) -> None:
                     field=field, message=f"{field} is {_number(least)} to {_number(most)} for {drawn_by.name}."
                 )
             )
+    problems += lora_problems(order.loras, known_loras)
     if problems:
         raise BadInput(" ".join(problem.message for problem in problems), problems)
     if order.words:
@@ -270,6 +293,7 @@ def _generation(checked: CheckedOrder, project: Project, now: datetime) -> Gener
         avatar_attributes=None if avatar is None else prompt_attributes(avatar),
         batch_size=order.variations,
         total_expected_poses=order.total_pictures,
+        loras=kept_loras(checked.loras),
         profile=checked.drawn_by.name,
         allow_poseless=order.allow_poseless,
         status=GenerationStatus.PROCESSING,
@@ -309,6 +333,7 @@ def _work_items(generation: Generation, checked: CheckedOrder) -> list[WorkItem]
             guidance=_given(order.guidance, drawn_by.default_guidance),
             control_scale=_given(order.control_scale, drawn_by.default_control_scale),
             control_end=drawn_by.default_control_end,
+            loras=kept_loras(checked.loras),
             price_credits=checked.price_credits,
             unlimited=checked.unlimited,
             queued_at=generation.created_at,

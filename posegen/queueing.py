@@ -1,15 +1,17 @@
 """Which pictures a worker takes next: the rule alone, on plain values, without SQL.
 
-1. Only pictures that can share a forward pass are taken together: the worker's profile, and one size at a time.
+1. Only pictures that can share a forward pass are taken together: the worker's profile, one size and one set of LoRAs.
 2. First in line: the unlimited tier (but at most 3 of 4 claims while others wait), then whoever was served least
    recently, user by user in turn, then age.
-3. Another size waits for the engine to run dry; once the first in line has waited PATIENCE for that, nothing is
+3. Another size or set waits for the engine to run dry; once the first in line has waited PATIENCE for that, nothing is
    admitted before it. A suspect (it was there when a worker died) is drawn alone, and waits likewise.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from posegen.loras import Loras
 
 PATIENCE = timedelta(seconds=30)
 """How long the first in line lets others of the running size pass."""
@@ -28,15 +30,25 @@ class Candidate:
     turn: int
     queued_at: datetime
     size_px: tuple[int, int]
+    loras: Loras = ()
     suspect: bool = False
+
+    @property
+    def lane(self) -> tuple[tuple[int, int], Loras]:
+        """What pictures of one forward share."""
+        return self.size_px, self.loras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What the engine can take now: free rows, the size it is drawing (None when dry), whether a suspect is in it."""
+    """What the engine can take now: free rows, the size and LoRAs it is drawing, whether a suspect is in it.
+
+    size_px: None when it is dry; then the LoRAs say nothing.
+    """
 
     free_rows: int
     size_px: tuple[int, int] | None = None
+    loras: Loras = ()
     holds_suspect: bool = False
 
 
@@ -56,12 +68,12 @@ def choose(
     if room.size_px is None:
         if first.suspect:
             return [first]
-        size_px = first.size_px
+        lane = first.lane
     else:
-        size_px = room.size_px
-        if (first.suspect or first.size_px != size_px) and now - first.queued_at >= PATIENCE:
+        lane = room.size_px, room.loras
+        if (first.suspect or first.lane != lane) and now - first.queued_at >= PATIENCE:
             return []
-    fitting = [candidate for candidate in line if candidate.size_px == size_px and not candidate.suspect]
+    fitting = [candidate for candidate in line if candidate.lane == lane and not candidate.suspect]
     return fitting[: room.free_rows]
 
 

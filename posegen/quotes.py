@@ -1,5 +1,6 @@
 """What an order would cost and how long it would take, without placing it: checked and priced as the order itself."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,9 +24,17 @@ class Quote:
     drawing_s: float | None
 
 
-def quote_order(session: Session, user_id: str, order: Order, *, profile_name: str, now: datetime) -> Quote:
+def quote_order(
+    session: Session,
+    user_id: str,
+    order: Order,
+    *,
+    profile_name: str,
+    known_loras: Collection[str] = (),
+    now: datetime,
+) -> Quote:
     """Quote an order. Writes nothing, and asks for neither balance nor quota. Raises what check_order raises."""
-    checked = check_order(session, user_id, order, profile_name=profile_name, now=now)
+    checked = check_order(session, user_id, order, profile_name=profile_name, known_loras=known_loras, now=now)
     estimate = estimate_of_order(
         session,
         user_id,

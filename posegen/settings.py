@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.loras import LORAS
 from models.profiles import PROFILES, parse_sources
 from posegen import crash_points
 from posegen.private_redis import remembered_url
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     model_sources: str = Field("", description="Where weights come from instead, and at which commit they are pinned")
     hf_token: SecretStr = Field(SecretStr(""), description="Token of a Hugging Face account, for gated weights")
     huggingface_api_key: SecretStr = Field(SecretStr(""), description="The same, by its older name")
+    loras_dir: Path | None = Field(None, description="Where LoRAs lie, as .safetensors; empty: under VAR_DIR/models")
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
@@ -155,6 +157,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """Where weights are kept and looked for, a folder for each profile."""
         return self.var_dir / "models"
+
+    @property
+    def loras_folder(self) -> Path:
+        """Where LoRAs are looked for: LORAS_DIR, or the folder beside the weights."""
+        return self.loras_dir or self.models_dir / LORAS
 
     @property
     def hub_token(self) -> str | None:

@@ -242,6 +242,7 @@ class Avatar(Row):
     eye_color: Mapped[str | None]
     skin_tone: Mapped[str | None]
     style: Mapped[str | None]
+    loras: Mapped[list[Any]] = mapped_column(default=list)
     image_key: Mapped[str] = mapped_column(String(500), unique=True)
     thumbnail_key: Mapped[str] = mapped_column(String(500), unique=True)
     width_px: Mapped[int] = mapped_column(Integer)
@@ -477,6 +478,7 @@ class GeneratedPicture(Row):
     prompt_used: Mapped[str | None] = mapped_column(Text)
     seed_used: Mapped[int | None] = mapped_column(BigInteger)
     controlnet_weight: Mapped[float | None]
+    loras: Mapped[list[Any]] = mapped_column(default=list)
     generation_time_s: Mapped[float | None]
     ai_confidence_score: Mapped[float | None]
     backend: Mapped[str | None] = mapped_column(String(64))

@@ -55,6 +55,7 @@ LOOKS: Final[dict[str, Any]] = {
 AVATAR_TOLD: Final[dict[str, Any]] = {
     "id": AVATAR,
     "name": "Ann in the studio",
+    "loras": [{"name": "film-grain", "strength": 0.6}],
     "baseImageUrl": link("01a20bbd-23c6-73a1.jpg"),
     "thumbnailUrl": link("01a20bbd-23c6-73a1-thumb.webp"),
     "width": 1024,
@@ -122,6 +123,7 @@ GENERATION_TOLD: Final[dict[str, Any]] = {
     "backgroundPrompt": None,
     "backgroundMode": None,
     "exportFormats": [],
+    "loras": [{"name": "film-grain", "strength": 0.6}],
     "status": "processing",
     "progress": 50,
     "posesCompleted": 1,
@@ -164,6 +166,7 @@ PICTURE_TOLD: Final[dict[str, Any]] = {
     "hanging loosely, professional photography, sharp focus, detailed, soft lighting",
     "seedUsed": 3822989921,
     "controlnetWeight": 0.9,
+    "loras": [{"name": "film-grain", "strength": 0.6}],
     "generationTime": 5.21,
     "aiConfidenceScore": None,
     "backend": "flux1-dev",

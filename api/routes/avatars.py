@@ -24,6 +24,8 @@ from api.wire.avatars import (
     PhotoForm,
     UploadForm,
 )
+from api.wire.loras import loras_of
+from models.loras import shelf
 from posegen import avatars
 from posegen.database import database_now
 
@@ -63,9 +65,17 @@ def avatar(avatar_id: str, caller: CurrentUser, service: Parts) -> OneAvatarTold
 
 @router.put("/avatars/{avatar_id}")
 def change(avatar_id: str, body: AvatarBody, caller: CurrentUser, service: Parts) -> OneAvatarTold:
-    """Change an avatar's name or looks; orders that were placed keep the old ones."""
+    """Change an avatar's name, looks or LoRAs; orders that were placed keep the old ones."""
     with service.database.writing() as session:
-        row, _ = avatars.change_avatar(session, caller.id, avatar_id, body.changes(), now=database_now(session))
+        row, _ = avatars.change_avatar(
+            session,
+            caller.id,
+            avatar_id,
+            body.changes(),
+            loras=None if body.loras is None else loras_of(body.loras),
+            known_loras=tuple(shelf(service.settings.loras_folder)),
+            now=database_now(session),
+        )
     return OneAvatarTold(avatar=AvatarTold.of(row, service.links))
 
 

@@ -7,6 +7,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from api.wire.base import Asked, Identifier, Moment, Text, Told, storable
+from api.wire.loras import MOST_ASKED_LORAS, LoraAsked, LoraTold
 from posegen.avatars import LOOKS, Looks
 from posegen.storage import Links
 from posegen.tables import Avatar, AvatarProject
@@ -55,9 +56,12 @@ class PhotoForm(Asked):
 
 
 class AvatarBody(LooksBody):
-    """Changes of an avatar: what is left out stays, an empty text clears."""
+    """Changes of an avatar: what is left out stays, an empty text or list clears."""
 
     name: Name | None = None
+    loras: Annotated[list[LoraAsked], Field(max_length=MOST_ASKED_LORAS)] | None = Field(
+        default=None, description="Changes of the model by name, for every order of this avatar"
+    )
 
     def changes(self) -> Mapping[str, str | None]:
         """Return what changes, by column."""
@@ -83,6 +87,7 @@ class AvatarTold(Told):
     eye_color: str | None
     skin_tone: str | None
     style: str | None
+    loras: list[LoraTold]
     project_id: str | None
     created_at: Moment
     updated_at: Moment
@@ -98,6 +103,7 @@ class AvatarTold(Told):
             thumbnail_url=links.url(row.thumbnail_key),
             width=row.width_px,
             height=row.height_px,
+            loras=LoraTold.all_of(row.loras),
             project_id=row.project_id,
             created_at=row.created_at,
             updated_at=row.updated_at,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from api.wire.base import Moment, Pagination, Told, one_of
 from api.wire.library import url_or_none
+from api.wire.loras import LoraTold
 from posegen.generations import Progress, percentage
 from posegen.orders import GALLERY, TEXT
 from posegen.paging import Paged
@@ -30,6 +31,7 @@ class GenerationTold(Told):
     background_prompt: str | None
     background_mode: str | None
     export_formats: list[str]
+    loras: list[LoraTold]
     status: Annotated[str, one_of(GenerationStatus)]
     progress: int
     poses_completed: int
@@ -63,6 +65,7 @@ class GenerationTold(Told):
             background_prompt=row.background_prompt,
             background_mode=row.background_mode,
             export_formats=row.export_formats,
+            loras=LoraTold.all_of(row.loras),
             status=row.status,
             progress=percentage(row),
             poses_completed=row.poses_completed,
@@ -150,6 +153,7 @@ class PictureTold(Told):
     prompt_used: str | None
     seed_used: int | None
     controlnet_weight: float | None
+    loras: list[LoraTold]
     generation_time: float | None
     ai_confidence_score: float | None
     backend: str | None
@@ -181,6 +185,7 @@ class PictureTold(Told):
             prompt_used=row.prompt_used,
             seed_used=row.seed_used,
             controlnet_weight=row.controlnet_weight,
+            loras=LoraTold.all_of(row.loras),
             generation_time=row.generation_time_s,
             ai_confidence_score=row.ai_confidence_score,
             backend=row.backend,

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.base import Asked, Identifier, Real, Switch, Text, Told, Whole, one_of
+from api.wire.loras import MOST_ASKED_LORAS, LoraAsked, loras_of
 from api.wire.poses import KeyPointsAsked, imported_all
 from posegen.errors import NotAvailableYet
 from posegen.ordered_pictures import OwnPose
@@ -60,7 +61,9 @@ class GenerateBody(Asked):
     steps: Whole | None = None
     guidance: Real | None = None
     control_strength: Real | None = Field(default=None, description="How strictly the pose is followed")
-    loras: list[Any] | None = None
+    loras: Annotated[list[LoraAsked], Field(max_length=MOST_ASKED_LORAS)] | None = Field(
+        default=None, description="Changes of the model by name, beside the avatar's own; strength 0 leaves one out"
+    )
     allow_poseless: Switch | None = Field(
         default=None, description="Whether a picture may be drawn by a worker that cannot follow the pose"
     )
@@ -116,7 +119,6 @@ class GenerateBody(Asked):
             (self.use_background_changer, "The background changer", "useBackgroundChanger"),
             (self.export_formats, "Exporting", "exportFormats"),
             (self.output_formats, "Exporting", "outputFormats"),
-            (self.loras, "Drawing with LoRAs", "loras"),
         ):
             if asked:
                 raise NotAvailableYet(feature, field)
@@ -144,6 +146,7 @@ class GenerateBody(Asked):
             steps=self.steps,
             guidance=self.guidance,
             control_scale=self.control_strength,
+            loras=loras_of(self.loras),
             allow_poseless=bool(self.allow_poseless),
         )
 

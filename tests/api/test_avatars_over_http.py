@@ -215,3 +215,22 @@ def test_when_many_photos_are_checked_more_are_told_to_come_back(
         assert int(one.result().headers["Retry-After"]) >= 1
     assert others == 200
     assert answers == [201] * MOST_IN_LINE + [503] * more
+
+
+def test_an_avatar_has_loras_of_its_own(sqlite_served: Served) -> None:
+    folder = sqlite_served.settings.loras_folder
+    folder.mkdir(parents=True)
+    (folder / "film.safetensors").touch()
+    ann = sqlite_served.client("ann")
+    avatar = send(ann).json()["avatar"]
+    at = f"{AVATARS}/{avatar['id']}"
+
+    changed = ann.put(at, json={"loras": [{"name": "film"}]})
+    refused = ann.put(at, json={"name": "Other", "loras": [{"name": "noir"}]})
+
+    assert avatar["loras"] == []
+    assert changed.json()["avatar"]["loras"] == [{"name": "film", "strength": 1.0}]
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "loras[0].name")
+    assert ann.put(at, json={"hairColor": "red"}).json()["avatar"]["loras"] == [{"name": "film", "strength": 1.0}]
+    assert ann.get(at).json()["avatar"]["name"] == "Mia"
+    assert ann.put(at, json={"loras": []}).json()["avatar"]["loras"] == []

@@ -163,6 +163,12 @@ REFUSED_FIELDS = [
     ({"seed": -1}, {"seed"}),
     ({"seed": 2**32}, {"seed"}),
     ({"seed": 10**400}, {"seed"}),
+    ({"loras": "film"}, {"loras"}),
+    ({"loras": [{"strength": 1}]}, {"loras[0].name"}),
+    ({"loras": [{"name": "film", "strength": 3}, {"name": "noir"}]},
+     {"loras[0].name", "loras[0].strength", "loras[1].name"}),
+    ({"loras": [{"name": "film", "strength": "1"}]}, {"loras[0].strength"}),
+    ({"loras": [{"name": "film"}] * 21}, {"loras"}),
     ({"useBackgroundChanger": "yes"}, {"useBackgroundChanger"}),
     ({"exportFormats": "tiktok"}, {"exportFormats"}),
     ({"variationCount": 11}, {"variationCount"}),
@@ -220,11 +226,28 @@ def test_a_number_that_is_not_finite_is_refused(sqlite_ann: httpx2.Client, sqlit
     assert (answer.status_code, fields(answer)) == (400, {"guidance"})
 
 
+def test_loras_are_ordered_by_name_and_told_with_the_generation(
+    sqlite_served: Served, sqlite_ann: httpx2.Client, sqlite_house: House
+) -> None:
+    folder = sqlite_served.settings.loras_folder
+    folder.mkdir(parents=True)
+    (folder / "film.safetensors").touch()
+    asked = body(sqlite_house, loras=[{"name": "film", "strength": 0.7}])
+
+    told = sqlite_ann.post(GENERATE, json=asked)
+    refused = sqlite_ann.post(GENERATE, json=body(sqlite_house, loras=[{"name": "noir"}]))
+
+    assert told.status_code == 202
+    generation = sqlite_ann.get(f"/api/apps/pose-generator/generations/{told.json()['generationId']}").json()
+    assert generation["generation"]["loras"] == [{"name": "film", "strength": 0.7}]
+    assert refused.status_code == 400
+    assert "There is no LoRA 'noir'; choose one of film." in refused.json()["message"]
+
+
 NOT_YET = [
     ({"useBackgroundChanger": True}, "useBackgroundChanger"),
     ({"exportFormats": ["tiktok"]}, "exportFormats"),
     ({"outputFormats": ["tiktok"]}, "outputFormats"),
-    ({"loras": [{"name": "style", "strength": 1}]}, "loras"),
 ]
 
 

@@ -8,7 +8,9 @@ from support.house import later
 from support.waiting import wait_until
 
 from models.fake import FakeTrouble
+from models.loras import Lora
 from posegen.finishing import cancel_generation
+from posegen.orders import Order, place_order
 from posegen.statuses import GenerationStatus, ItemStatus
 from posegen.tables import WorkItem
 
@@ -30,6 +32,25 @@ def test_pictures_of_two_customers_share_one_forward(bench: "Bench") -> None:
 
     forwards = [{of[key.split(":")[0]] for key in keys} for keys in bench.engine.forwards]
     assert {ann.generation_id, bob.generation_id} in forwards
+
+
+def test_pictures_of_other_loras_never_share_a_forward(bench: "Bench") -> None:
+    of = {}
+    for strength in (0.5, 1.0, None):
+        loras = () if strength is None else (Lora(name="film", strength=strength),)
+        asked = Order(
+            project_id=bench.house.project("ann"), pose_ids=(bench.house.pose_ids[0],), variations=2, loras=loras
+        )
+        with bench.house.database.writing() as session:
+            placed = place_order(session, "ann", asked, profile_name="tiny", known_loras=("film",), now=later(0))
+        of |= {item.id: strength for item in bench.house.items(placed.generation_id)}
+
+    draw_all(bench)
+
+    forwards = [{of[key.split(":")[0]] for key in keys} for keys in bench.engine.forwards]
+    assert all(len(strengths) == 1 for strengths in forwards)
+    assert {len(keys) for keys in bench.engine.forwards} == {2}
+    assert {item.status for item in bench.house.items()} == {ItemStatus.COMPLETED}
 
 
 def test_everything_that_is_queued_is_drawn_and_delivered(bench: "Bench") -> None:

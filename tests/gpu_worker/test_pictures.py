@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.pictures import MADE_BY_AI, THUMBNAIL_PX, encode_picture, request_for
+from models.loras import Lora
 from models.profiles import TINY
 from posegen.leases import Claim
 from posegen.poses import PoseError
@@ -74,6 +75,15 @@ def test_a_picture_says_that_a_model_made_it_but_not_what_was_asked() -> None:
     assert b"secret wish" not in encoded.png
     with Image.open(io.BytesIO(encoded.png)) as png:
         assert png.info["Source"] == "AI-generated with tiny, seed 42"
+
+
+def test_a_picture_names_its_loras_and_asks_the_engine_for_them() -> None:
+    claim = replace(CLAIM, loras=(Lora(name="film", strength=0.8), Lora(name="Ünï", strength=2.0)))
+    encoded = encode_picture(np.full((256, 192, 3), 0.5, dtype=np.float32), claim, TINY)
+
+    with Image.open(io.BytesIO(encoded.png)) as png:
+        assert png.info["Source"] == "AI-generated with tiny, LoRA film at 0.8, LoRA Ünï at 2, seed 42"
+    assert request_for(claim).loras == claim.loras
 
 
 def test_a_picture_of_extrapolated_steps_says_so() -> None:

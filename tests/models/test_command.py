@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.adapters import write_lora
 
 from models.__main__ import main
 
@@ -45,6 +46,18 @@ def test_it_draws_the_picture_and_shows_its_progress(tmp_path: Path, models_dir:
         assert (picture.size, picture.mode) == ((192, 256), "RGB")
 
 
+def test_it_draws_with_loras(tmp_path: Path, models_dir: Path) -> None:
+    write_lora(tmp_path / "shelf", "film", size=1.0)
+    pictures = []
+    for words in ([], ["--lora", "film=0"], ["--lora", "film"]):
+        plain = ["--prompt", "a red room", "--steps", "2", "--device", "cpu", "--out", str(tmp_path / "x.png")]
+        folders = ["--models-dir", str(models_dir), "--loras-dir", str(tmp_path / "shelf")]
+        assert main([*plain, *folders, *words]) == 0
+        pictures.append((tmp_path / "x.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -55,6 +68,8 @@ def test_it_draws_the_picture_and_shows_its_progress(tmp_path: Path, models_dir:
         (["--control", "no-such.png"], "no-such.png cannot be read"),
         (["--control", __file__], "cannot be read"),
         (["--out", "/no/such/folder/x.png"], "There is no folder /no/such/folder"),
+        (["--lora", "noir=0.5", "--device", "cpu"], "There is no LoRA 'noir': there are none here"),
+        (["--lora", "film=3"], "the strength of 'film' is 3.0, outside 0..2"),
         (["--device", "cuda:99"], "There is no device 'cuda:99'"),
     ],
 )

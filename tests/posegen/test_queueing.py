@@ -4,6 +4,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+from models.loras import Lora
 from posegen.queueing import PATIENCE, TIER_SHARE, Candidate, Room, choose
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -19,6 +20,7 @@ def waiting(
     turn: int = 0,
     waited_s: float = 1.0,
     size_px: tuple[int, int] = SMALL,
+    loras: tuple[Lora, ...] = (),
     suspect: bool = False,
 ) -> Candidate:
     return Candidate(
@@ -29,6 +31,7 @@ def waiting(
         turn=turn,
         queued_at=NOW - timedelta(seconds=waited_s),
         size_px=size_px,
+        loras=loras,
         suspect=suspect,
     )
 
@@ -171,3 +174,13 @@ def test_the_rule_needs_neither_torch_nor_sql_nor_redis() -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_another_set_of_loras_waits_as_another_size_does() -> None:
+    film = (Lora(name="film", strength=0.5),)
+    line = [waiting("a"), waiting("b", loras=film), waiting("c", loras=(Lora(name="film", strength=0.6),))]
+
+    assert chosen(line, Room(free_rows=4)) == ["a"]
+    assert chosen(line, Room(free_rows=4, size_px=SMALL, loras=film)) == ["b"]
+    late = [waiting("a", waited_s=PATIENCE.total_seconds() + 1), waiting("b", loras=film)]
+    assert chosen(late, Room(free_rows=4, size_px=SMALL, loras=film)) == []
