@@ -1,22 +1,26 @@
 """The networks of one FLUX profile, loaded, and the two precisions they are run in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.modulation import ModulationSource
+from models.placement import Guest, forget
 from models.schedule import Schedule
 
 
 @dataclass(slots=True, kw_only=True)
 class FluxComponents:
-    """diffusers' and transformers' own classes, already on `device` and in eval mode.
+    """diffusers' and transformers' own classes, in eval mode and ready to run on `device`.
 
     dtype: what pictures are drawn in; precise_dtype: what a picture that went bad is tried once more in.
-    modulation: what was taken out of transformer and ControlNet, None while they hold it themselves.
+    modulation: what was taken out of transformer and ControlNet, None while they hold it themselves. guests: networks
+    that must be brought to the device before they are run, by `at_hand`. widens: the weights can be cast to
+    precise_dtype: they are not quantised, and none of them comes and goes.
     """
 
     transformer: nn.Module
@@ -31,16 +35,24 @@ class FluxComponents:
     dtype: torch.dtype
     precise_dtype: torch.dtype
     modulation: tuple[ModulationSource, ModulationSource] | None = None
+    guests: dict[nn.Module, Guest] = field(default_factory=dict)
+    widens: bool = True
 
     def networks(self) -> tuple[nn.Module, ...]:
         """Every network, in the order they are used."""
         return self.text_encoder, self.text_encoder_2, self.controlnet, self.transformer, self.vae
 
+    def at_hand(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Have a network on the device inside the context. Raises what torch raises for lack of memory."""
+        guest = self.guests.get(network)
+        return nullcontext() if guest is None else guest.present()
+
     def free(self) -> None:
         """Give the weights' memory back; the networks cannot be run any more."""
         for network in self.networks():
-            network.to("meta")
+            forget(network)
         self.modulation = None
+        self.guests.clear()
 
 
 class Precision:
@@ -48,6 +60,9 @@ class Precision:
 
     Widening and coming back loses nothing. It holds both widths only for one parameter at a time. Nothing is ever
     computed in a mixture: a widening that fails is taken back, and a way back that fails is finished by the next `use`.
+
+    Networks that do not widen stay as they are. A precise picture is then drawn once more in what there is, alone and
+    with its seed: that mends what a neighbour or a passing fault of the card did, and an overflow comes again.
     """
 
     def __init__(self, components: FluxComponents) -> None:
@@ -71,7 +86,7 @@ class Precision:
         if precise and self._is_precise:
             return
         self._narrow()
-        if precise:
+        if precise and self._components.widens:
             try:
                 self._widen()
             except BaseException:
