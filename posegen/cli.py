@@ -113,6 +113,8 @@ def sweep(
     would = "would be " if dry_run else ""
     console.print(f"{pruned.generations} generations {would}forgotten.")
     console.print(f"{swept.deleted} of {swept.files} files {would}deleted ({swept.deleted_bytes} bytes).")
+    if swept.older:
+        errors.print(f"[yellow]{swept.older} files that no row names are older than this database; they stay.[/]")
     for key in missing:
         errors.print(f"[red]missing[/] {key}", soft_wrap=True)
     if missing:

@@ -3,6 +3,9 @@
 A file is always stored before the row that names it, so an unnamed one is either about to be named or was left by a
 process that died in between. A day is far longer than any of ours takes from the one to the other; nothing but time
 tells the two apart, and the time that counts is the store's own.
+
+A file that is older than the database was left by none of its processes. It stays: whoever starts one with another
+database by mistake, or with an empty one, must not lose a store full of pictures by it.
 """
 
 from collections.abc import Collection, Iterator
@@ -10,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Text, cast, or_, select
+from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from posegen.database import Database, database_now
 from posegen.storage import ListedFile, Storage
-from posegen.tables import Avatar, GeneratedPicture, LibraryPose, StoredObject, WorkItem
+from posegen.tables import Avatar, GeneratedPicture, LibraryPose, StoredObject, User, WorkItem
 from posegen.turns import is_turn
 
 log = structlog.get_logger()
@@ -43,9 +46,14 @@ _ROWS_PER_PAGE = 500
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep has found so far. `unfinished` files are those that a killed process was still writing."""
+    """What a sweep has found so far.
+
+    older: files that no row names and that stay, for they are older than the database's first user; unfinished: those
+    that a killed process was still writing.
+    """
 
     files: int = 0
+    older: int = 0
     deleted: int = 0
     deleted_bytes: int = 0
     unfinished: int = 0
@@ -58,6 +66,7 @@ def sweep(database: Database, storage: Storage, swept: Swept, *, dry_run: bool =
     """
     with database.reading() as session:
         before = database_now(session) - UNNAMED_KEPT
+        began = session.execute(select(func.min(User.created_at))).scalar_one_or_none()
     for page in storage.pages():
         swept.files += len(page)
         old = {file.key: file for file in page if file.modified_at < before}
@@ -65,7 +74,9 @@ def sweep(database: Database, storage: Storage, swept: Swept, *, dry_run: bool =
             unnamed = unnamed_keys(session, old)
         yield
         for key in sorted(unnamed):
-            if dry_run or _delete_if_old(storage, key, before):
+            if began is None or old[key].modified_at < began:
+                swept.older += 1
+            elif dry_run or _delete_if_old(storage, key, before):
                 _count(swept, old[key], dry_run=dry_run)
             yield
     if not dry_run:

@@ -90,4 +90,6 @@ class Upkeep:
         if self._keep is not None:
             yield from prune_generations(self._database, self._storage, pruned, keep=self._keep)
         yield from sweep(self._database, self._storage, swept)
+        if swept.older:
+            log.warning("upkeep.files_of_another_database", files=swept.older)
         log.info("upkeep.done", generations=pruned.generations, files=swept.files, deleted=swept.deleted)

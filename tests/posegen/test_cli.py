@@ -255,6 +255,11 @@ def test_sweeping_deletes_old_files_without_a_row_and_names_rows_without_a_file(
     store.put("generations/g1/old.png", b"12345")
     os.utime(old, (0, 0))
 
+    stays = posegen("sweep")
+    assert (stays.exit_code, old.exists()) == (0, True)
+    assert "1 files that no row names are older than this database" in stays.output
+
+    sqlite_house.customer("founder", since=NOW.replace(year=1969))
     would = posegen("sweep", "--dry-run")
     assert (would.exit_code, old.exists()) == (0, True)
     assert "1 of 1 files would be deleted (5 bytes)" in would.output

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,29 @@ from sqlalchemy import update
 from support.house import NOW, House
 
 from posegen import sweeping
+from posegen.database import Database
 from posegen.storage import Storage
 from posegen.sweeping import JSON_COLUMNS, KEY_COLUMNS, Swept, missing_files, sweep
 from posegen.tables import Avatar, GeneratedPicture, LibraryPose, Row, StoredObject, WorkItem
 from posegen.turns import take_turn
 
 A_DAY_S = 24 * 3600
+YEARS_AGO = NOW.replace(year=2000)
 NOT_OF_A_FILE = {"idempotency_keys.key", "work_items.variation_key", "generated_pictures.variation_key"}
+
+
+@pytest.fixture
+def house(house: House) -> House:
+    """A house that has had customers for years, on SQLite and on PostgreSQL."""
+    house.customer("founder", since=YEARS_AGO)
+    return house
+
+
+@pytest.fixture
+def sqlite_house(sqlite_house: House) -> House:
+    """The same on SQLite only."""
+    sqlite_house.customer("founder", since=YEARS_AGO)
+    return sqlite_house
 
 
 @pytest.fixture
@@ -169,6 +186,23 @@ def test_what_a_killed_process_left_half_written_is_deleted_too(
     assert swept(sqlite_house, store).unfinished == 1
 
     assert sorted(path.name for path in (folder / "generations/g1").iterdir()) == ["whole.png", "young.png#1"]
+
+
+def test_files_that_are_older_than_the_database_are_somebody_elses(
+    database: Database, store: Storage, folder: Path
+) -> None:
+    """A process that was started with another database, or with an empty one, must not delete a studio's pictures."""
+    house = House(database)
+    put(store, folder, "generations/g1/theirs.png", age_s=9 * A_DAY_S)
+    put(store, folder, "generations/g2/ours.png", age_s=2 * A_DAY_S)
+
+    empty = swept(house, store)
+    house.customer(since=datetime.now(UTC) - timedelta(days=3))
+    young = swept(house, store)
+
+    assert (empty.deleted, empty.older) == (0, 2)
+    assert (young.deleted, young.older) == (1, 1)
+    assert store.holds("generations/g1/theirs.png")
 
 
 def test_two_sweeps_at_once_disturb_nobody(house: House, store: Storage, folder: Path) -> None:

@@ -41,6 +41,20 @@ def take(house: House, *, at_s: float = 0.0) -> bool:
 
 
 @pytest.fixture
+def house(house: House) -> House:
+    """A house that has had customers for years, on SQLite and on PostgreSQL."""
+    house.customer("founder", since=NOW.replace(year=2000))
+    return house
+
+
+@pytest.fixture
+def sqlite_house(sqlite_house: House) -> House:
+    """The same on SQLite only."""
+    sqlite_house.customer("founder", since=NOW.replace(year=2000))
+    return sqlite_house
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Storage:
     """A store with ten old files that no row names."""
     folder = tmp_path / "storage"

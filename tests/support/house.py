@@ -68,10 +68,10 @@ class House:
             session.flush()
             self.pose_ids = [row.id for row in rows]
 
-    def customer(self, user_id: str = "ann", *, credits: int = 100_000) -> str:
+    def customer(self, user_id: str = "ann", *, credits: int = 100_000, since: datetime = NOW) -> str:
         """A user with credits and a project of the same name."""
         with self.database.writing() as session:
-            session.add(User(id=user_id, email=f"{user_id}@example.com", created_at=NOW, updated_at=NOW))
+            session.add(User(id=user_id, email=f"{user_id}@example.com", created_at=since, updated_at=since))
             session.flush()
             if credits:
                 ledger.grant(session, user_id, credits, description="for tests", now=NOW)
