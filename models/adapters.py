@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from models.errors import LoraUnfit
 from models.library_noise import quiet_libraries
 from models.loras import Lora, find_loras, shelf
+from models.placement import stream_newcomers
 
 MOST_LOADED = 8
 """A LoRA of rank 16 takes about 40 MB in bf16 with FLUX.1-dev."""
@@ -94,6 +95,7 @@ class Adapters:
                 raise LoraUnfit(name, str(e).splitlines()[0]) from e
             raise
         self._network.requires_grad_(requires_grad=False)
+        stream_newcomers(self._network)
         self._network.disable_lora()
         self._loaded[name] = (adapter, state)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers.hooks import apply_group_offloading
+from diffusers.hooks.group_offloading import _maybe_remove_and_reapply_group_offloading
 from torch import Tensor, nn
 
 HOST = torch.device("cpu")
@@ -65,6 +66,14 @@ def stream_blocks(network: Any, device: torch.device) -> None:
         # Without it every block would end with the host waiting for the card.
         record_stream=on_card,
     )
+
+
+def stream_newcomers(network: nn.Module) -> None:
+    """Let layers that were put into a network since, as LoRAs are, stream with their blocks, if the network does.
+
+    diffusers' loaders do the same, but only for a pipeline's networks. Without it the first forward on a card fails.
+    """
+    _maybe_remove_and_reapply_group_offloading(network)
 
 
 def forget(network: nn.Module) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.adapters import write_lora
 from torch import nn
 
 from models.errors import LibraryMissing
 from models.inflight import InflightEngine
 from models.loading import load_engine, plan_for
+from models.loras import Lora
 from models.memory_plan import GIB, Decoding, Modulation, Offload, Plan, TextPlace, WeightPrecision, plan_memory
 from models.placement import Guest
 from models.profiles import TINY
@@ -35,21 +37,21 @@ def plan(**changes: Any) -> Plan:
 
 @pytest.fixture
 def load(models_dir: Path) -> Load:
-    def make(**changes: Any) -> InflightEngine:
-        return load_engine("tiny", "cpu", cache_dir=models_dir, max_batch=4, plan=plan(**changes))
+    def make(loras_dir: Path | None = None, **changes: Any) -> InflightEngine:
+        return load_engine("tiny", "cpu", cache_dir=models_dir, max_batch=4, plan=plan(**changes), loras_dir=loras_dir)
 
     return make
 
 
 @pytest.fixture
-def draw(ask: Any, pose: Any, drain: Any) -> Callable[[InflightEngine], np.ndarray]:
+def draw(ask: Any, pose: Any, drain: Any) -> Callable[..., np.ndarray]:
     """Draws two orders of two pictures each, with and without control, and returns all pixels."""
 
-    def make(engine: InflightEngine) -> np.ndarray:
+    def make(engine: InflightEngine, **wishes: Any) -> np.ndarray:
         drawn = []
         for prompt in ("a woman in red", "a man in a green forest"):
             for key, control in (("led", pose((128, 128), 0.4)), ("free", None)):
-                engine.submit(ask(key, prompt=prompt, control=control, steps=3))
+                engine.submit(ask(key, prompt=prompt, control=control, steps=3, **wishes))
             outcomes = drain(engine)[0]
             assert {type(outcome) for outcome in outcomes.values()} == {Finished}
             drawn += [outcomes[key].pixels for key in ("led", "free")]
@@ -132,6 +134,28 @@ def test_a_network_that_streams_has_its_blocks_come_one_by_one(load: Load, ask: 
     groups = [block._diffusers_hook.get_hook("group_offloading").group for block in hooked]
     assert [group.modules for group in groups] == [[block] for block in hooked]
     assert {group.offload_device for group in groups} == {CPU}
+
+
+def test_loras_stream_with_the_blocks_they_change(load: Load, draw: Any, tmp_path: Path) -> None:
+    write_lora(tmp_path, "style")
+    streamed, resident = load(offload=Offload.BOTH, loras_dir=tmp_path), load(loras_dir=tmp_path)
+    without = draw(resident)
+    with_lora = draw(resident, loras=(Lora(name="style", strength=1.0),))
+    assert np.array_equal(draw(streamed, loras=(Lora(name="style", strength=1.0),)), with_lora)
+    assert np.array_equal(draw(streamed), without)
+    assert not np.array_equal(without, with_lora)
+
+
+def test_a_lora_is_known_to_the_block_that_brings_it(load: Load, ask: Any, drain: Any, tmp_path: Path) -> None:
+    write_lora(tmp_path, "style")
+    engine = load(offload=Offload.BOTH, loras_dir=tmp_path)
+    block: Any = engine.runner.parts.transformer.transformer_blocks[0]  # type: ignore[index, union-attr]
+    before = block._diffusers_hook.get_hook("group_offloading").group
+    engine.submit(ask("a", loras=(Lora(name="style", strength=1.0),)))
+    drain(engine)
+    after = block._diffusers_hook.get_hook("group_offloading").group
+    assert before is not after
+    assert any("lora_" in name for name, _ in block.named_parameters())
 
 
 @pytest.mark.parametrize(
