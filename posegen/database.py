@@ -4,6 +4,7 @@ Reads and writes are told apart because SQLite must take its write lock when a t
 transaction that later wants to write fails at once when somebody else wrote in between.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class Database:
 
             self.engine = postgresql_engine(self.url, pool_size=pool_size, max_overflow=MOST_OVERFLOW)
         self._writer = self.engine.execution_options(writes=True)
+        self._one_writes = threading.Lock()
 
     @property
     def dialect(self) -> str:
@@ -58,7 +60,7 @@ class Database:
         Raises DatabaseAway when SQL cannot be reached; then nothing of the block was kept, save for a connection that
         broke inside COMMIT itself, whose outcome only SQL knows (every write of ours is therefore safe to repeat).
         """
-        with _away_told(), Session(self._writer, expire_on_commit=False) as session:
+        with _away_told(), self._in_turn(), Session(self._writer, expire_on_commit=False) as session:
             with session.begin():
                 yield session
                 reached(Moment.BEFORE, act)
@@ -89,6 +91,22 @@ class Database:
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Let the writers of this process through one by one on SQLite, where only one can write anyway.
+
+        Left to SQLite they ask again after ever longer pauses, and some are overtaken for seconds. Raises DatabaseAway.
+        """
+        if self.dialect != "sqlite":
+            yield
+            return
+        if not self._one_writes.acquire(timeout=SQLITE_BUSY_S):
+            raise DatabaseAway
+        try:
+            yield
+        finally:
+            self._one_writes.release()
 
     def _unlimited(self, connection: Connection, *, writes: bool = True) -> AbstractContextManager[object]:
         if self.dialect != "postgresql":

@@ -52,6 +52,37 @@ def test_reading_keeps_nothing(house: House) -> None:
     assert house.balance("ann") == 0
 
 
+def test_writers_of_a_process_wait_for_each_other_without_asking_sqlite(sqlite_house: House) -> None:
+    """SQLite's own waiting lets some be overtaken for seconds."""
+    sqlite_house.customer(credits=0)
+    waiting = threading.Thread(target=add_ten, args=(sqlite_house.database,))
+
+    with sqlite_house.database.writing() as session:
+        session.execute(update(User).values(credit_balance=5))
+        waiting.start()
+        waiting.join(0.3)
+        connections = sqlite_house.database.engine.pool.checkedout()  # type: ignore[attr-defined]
+        is_waiting = waiting.is_alive()
+    waiting.join(10)
+
+    assert (is_waiting, connections) == (True, 1)
+    assert sqlite_house.balance("ann") == 15
+
+
+def test_a_writer_that_never_ends_counts_as_a_database_that_is_away(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "SQLITE_BUSY_S", 0.05)
+    sqlite_house.customer(credits=0)
+
+    with sqlite_house.database.writing():
+        (outcome,) = all_at_once([lambda: add_ten(sqlite_house.database)])
+    add_ten(sqlite_house.database)
+
+    assert isinstance(outcome, DatabaseAway)
+    assert sqlite_house.balance("ann") == 10
+
+
 def test_writers_at_once_lose_no_update(house: House) -> None:
     house.customer(credits=0)
 
