@@ -2,9 +2,9 @@
 
 Rows of one forward share width, height, precision and LoRAs (a lane); everything else (step, step count, guidance,
 control strength, prompt) is per row. Admission is first come, first served: when the first in line is of another lane
-it waits until the active rows ran dry, and nobody overtakes it. When a forward does not fit the memory, the lane's row
-limit is halved and the younger rows go back to the head of the line with their progress. A limit is no verdict for
-life: after many forwards that fitted, more rows are tried again.
+it waits until the active rows ran dry, and nobody overtakes it. A size may have a limit of rows of its own. When a
+forward does not fit the memory, the lane's row limit is halved and the younger rows go back to the head of the line
+with their progress. That limit is no verdict for life: after many forwards that fitted, more rows are tried again.
 """
 
 from collections import deque
@@ -62,6 +62,7 @@ class Batching:
         self._give_up: set[str] = set()
         # By size and precision: LoRAs are small beside what a row takes.
         self._row_limits: dict[tuple[int, int, bool], RowLimit] = {}
+        self._size_limits: dict[tuple[int, int], int] = {}
         self._closed = False
 
     def submit(self, request: PictureRequest) -> None:
@@ -113,9 +114,21 @@ class Batching:
         return tuple(sample for sample in decoding if sample.lane == decoding[0].lane)[:DECODE_GROUP]
 
     def row_limit(self, lane: Lane) -> int:
-        """How many rows of this lane share a forward: max_batch, until memory said otherwise."""
+        """How many rows of this lane share a forward: its size's limit, until memory said otherwise."""
         limit = self._row_limits.get(lane[:3])
-        return self.max_batch if limit is None else min(self.max_batch, limit.rows)
+        most = self.size_limit(lane[:2])
+        return most if limit is None else min(most, limit.rows)
+
+    def size_limit(self, size: tuple[int, int]) -> int:
+        """How many rows of a size (px) share a forward at most: max_batch, unless `limit_size` said less."""
+        return min(self.max_batch, self._size_limits.get(size, self.max_batch))
+
+    def limit_size(self, size: tuple[int, int], rows: int) -> None:
+        """Let no more than `rows` of a size share a forward for good: more would not fit, or not be faster."""
+        if rows < 1:
+            raise ValueError(f"{rows} rows of {size}; at least 1 must be drawn")
+        with self._lock:
+            self._size_limits[size] = rows
 
     def limit_rows(self, lane: Lane, rows: int) -> None:
         """Let no more than `rows` of this lane share a forward from now on."""
@@ -132,8 +145,9 @@ class Batching:
             limit.good_forwards += 1
             if limit.good_forwards < TRY_MORE_AFTER:
                 return
-            if limit.rows < self.max_batch:
-                self._row_limits[lane] = RowLimit(rows=min(self.max_batch, 2 * limit.rows), fitted=limit.rows)
+            most = self.size_limit(lane[:2])
+            if limit.rows < most:
+                self._row_limits[lane] = RowLimit(rows=min(most, 2 * limit.rows), fitted=limit.rows)
             else:
                 del self._row_limits[lane]
 
@@ -194,8 +208,8 @@ class Batching:
         with self._lock:
             last = self._last_in_line()
             if last is None:
-                plain = [self.row_limit((*lane, ())) for lane in self._row_limits if not lane[2]]
-                return min(plain, default=self.max_batch)
+                limits = [self.row_limit((*lane, ())) for lane in self._row_limits if not lane[2]]
+                return min([*limits, *map(self.size_limit, self._size_limits)], default=self.max_batch)
             return max(0, self.row_limit(last.lane) - len(self._waiting) - len(self._active))
 
     def has_work(self) -> bool:

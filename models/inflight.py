@@ -16,16 +16,18 @@ from torch import Tensor
 from models.adapters import Adapters
 from models.arrival import Decoded, Glimpses
 from models.devices import Pace, faults_named
-from models.errors import CardFailed, LoraMissing, OutOfMemory
+from models.errors import CardFailed, LoraMissing
 from models.loras import applied
+from models.memory_plan import Plan
 from models.modulation import Conditioning, Vectors, vectors_at
 from models.previews import View, expected
 from models.requests import PictureRequest
 from models.runner import Conditions, FluxRunner, Words
 from models.sample import Sample
 from models.schedule import image_tokens
-from models.stepping import DoesNotFit, SteppedEngine
+from models.stepping import SteppedEngine
 from models.velocity_cache import CacheMode, coast_weights
+from models.warming import choose_batches, find_rows, timed
 
 CACHED_PROMPTS = 64
 CACHED_CONTROLS = 32
@@ -83,7 +85,8 @@ class RowTensors:
 class InflightEngine(SteppedEngine):
     """An Engine over diffusers' FLUX classes on one CPU or CUDA device.
 
-    Without a view it makes no previews, without adapters it knows no LoRA.
+    Without a view it makes no previews, without adapters it knows no LoRA. measured: seconds of a forward by size and
+    batch, once `warm_up` chose batches.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class InflightEngine(SteppedEngine):
         self._words: Recent[Words] = Recent(CACHED_PROMPTS)
         self._controls: Recent[Tensor] = Recent(CACHED_CONTROLS)
         self._tables: Recent[Vectors | None] = Recent(CACHED_TABLES)
+        self._chooses_batches = False
+        self.measured: dict[tuple[int, int], dict[int, float]] = {}
         # The stacked conditions of the last forward, for as long as its rows stay the same.
         self._stacked: tuple[list[RowTensors], int, Conditions] | None = None
 
@@ -260,48 +265,40 @@ class InflightEngine(SteppedEngine):
                 latents = torch.stack([sample.tensors.latents for sample in samples])
                 return self.runner.decode(latents, request.size)
 
-    def warm_up(self) -> None:
-        """Draw one step of as many pictures of the default size as fit, without anybody seeing them; see Engine."""
-        rows = self.max_batch
-        while True:
-            samples = [self._warm_up_sample() for _ in range(rows)]
-            try:
-                self._draw_unseen(samples)
-            except DoesNotFit as e:
-                if rows == 1:
-                    raise OutOfMemory(*self.profile.default_size) from e
-                rows //= 2
-                self.batching.limit_rows(samples[0].lane, rows)
-            except RuntimeError as e:
-                # Whatever a library cannot do with these networks on this device, it will not be able to do later.
-                raise CardFailed(str(self.runner.device), str(e).splitlines()[0]) from e
-            else:
-                return
+    def follow(self, plan: Plan, *, chooses_batches: bool) -> None:
+        """Keep no more prompts and tables on the card than a plan has room for. Call before anything is drawn.
 
-    def _draw_unseen(self, samples: list[Sample]) -> None:
+        chooses_batches: `warm_up` finds out how many rows of each size are worth sharing a forward, within the plan's.
+        """
+        self._words = Recent(plan.kept_prompts)
+        self._tables = Recent(plan.kept_tables)
+        self._chooses_batches = chooses_batches
+        if chooses_batches:
+            for size, rows in plan.rows:
+                self.batching.limit_size(size, rows)
+
+    def warm_up(self) -> None:
+        """Draw a few steps without anybody seeing them; see Engine and `follow`."""
+        try:
+            if self._chooses_batches:
+                self.measured = choose_batches(self)
+                self.max_batch = max(map(self.batching.size_limit, self.profile.sizes))
+            else:
+                find_rows(self)
+        except RuntimeError as e:
+            # Whatever a library cannot do with these networks on this device, it will not be able to do later.
+            raise CardFailed(str(self.runner.device), str(e).splitlines()[0]) from e
+
+    def rehearse(self, samples: list[Sample], forwards: int) -> float:
+        """Draw one step of pictures that nobody asked for, and time more of them; see models.warming."""
         try:
             self.encode(samples)
             self.forward(samples)
+            forward_s = timed(self.runner.device, lambda: self.forward(samples), forwards)
             self.decode(samples[:1]).wait()  # a larger group that does not fit is split when it comes
         finally:
             self._stacked = None
-
-    def _warm_up_sample(self) -> Sample:
-        width, height = self.profile.default_size
-        return Sample(
-            request=PictureRequest(
-                key="warm-up",
-                prompt="warm up",
-                control=Image.new("RGB", (width, height)),
-                width=width,
-                height=height,
-                seed=0,
-                steps=1,
-                guidance=self.profile.default_guidance,
-                control_scale=self.profile.default_control_scale,
-                control_end=1.0,
-            )
-        )
+        return forward_s
 
     def close(self) -> None:
         """Forget every sample and free the device's memory."""

@@ -23,6 +23,7 @@ from transformers.models.t5.modeling_t5 import T5EncoderModel
 from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
 from models.adapters import Adapters
+from models.batch_choice import BUCKETS
 from models.checking import CheckedWeights, check_weights
 from models.checkpoints import Checkpoint
 from models.components import FluxComponents
@@ -62,7 +63,8 @@ def load_engine(
     plan: Plan | None = None,
     cache: CacheMode = CacheMode.OFF,
 ) -> InflightEngine:
-    """Load a profile onto a device. max_batch None: what the profile says for that kind of device.
+    """Load a profile onto a device. max_batch None: on a CPU what the profile says, on a card what warming up finds
+    worth it for each size, within what memory allows.
     previews: be able to make some, which takes up to a second more here. sources: where weights come from instead.
     modulation: computed in every step, or once a picture by weights that stay on the host (see models.modulation).
     loras_dir: where LoRAs lie, None: `loras` beside the weights.
@@ -80,13 +82,16 @@ def load_engine(
     if plan is None and target.type == "cuda":
         plan = _plan(known, target, folders, None)
     components = load_components(folders, target, known, with_tables=modulation == "tables", plan=plan)
-    default_batch = known.cuda_max_batch if target.type == "cuda" else known.cpu_max_batch
+    default_batch = BUCKETS[-1] if target.type == "cuda" else known.cpu_max_batch
     runner = FluxRunner(known, components)
     view = _view(runner, cache_dir) if previews else None
     adapters = Adapters(
         components.transformer, loras_dir or cache_dir / LORAS, precomputed=components.modulation is not None
     )
-    return InflightEngine(runner, default_batch if max_batch is None else max_batch, view, cache, adapters=adapters)
+    engine = InflightEngine(runner, default_batch if max_batch is None else max_batch, view, cache, adapters=adapters)
+    if plan is not None:
+        engine.follow(plan, chooses_batches=max_batch is None and target.type == "cuda")
+    return engine
 
 
 def plan_for(

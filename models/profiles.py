@@ -65,7 +65,6 @@ class Profile:
     clip_tokens: int = 77
     text_tokens: int
     cpu_max_batch: int = 4
-    cuda_max_batch: int = 4
     cpu_threads: int | None = None
     footprint: Footprint
 
@@ -86,7 +85,6 @@ TINY = Profile(
     default_control_scale=0.9,
     default_control_end=0.9,
     text_tokens=64,
-    cuda_max_batch=8,
     cpu_threads=1,
     footprint=Footprint(
         transformer=NetworkSize(

@@ -161,6 +161,46 @@ def test_an_empty_line_has_the_free_rows_of_the_size_that_fits_worst(batching: B
     assert batching.free_rows() == 2
 
 
+def test_a_size_may_have_a_limit_of_its_own(batching: Batching, ask: Any) -> None:
+    batching.limit_size((128, 128), 2)
+    for key in "abc":
+        batching.submit(ask(key))
+    rows = batching.decide().rows
+    assert keys(rows) == ["a", "b"]
+    batching.drop((*rows, *batching.decide().rows))
+    batching.cancel("c")
+    batching.decide()
+    for key in ("w1", "w2", "w3"):
+        batching.submit(ask(key, width=256, height=192))
+    assert keys(batching.decide().rows) == ["w1", "w2", "w3"]
+
+
+def test_an_empty_line_has_the_free_rows_of_the_size_with_the_lowest_limit(batching: Batching, ask: Any) -> None:
+    batching.limit_size((256, 192), 1)
+    batching.limit_size((128, 128), 2)
+    assert batching.free_rows() == 1
+    batching.submit(ask("a"))
+    assert batching.free_rows() == 1
+    batching.submit(ask("b"))
+    assert batching.free_rows() == 0
+
+
+def test_memorys_limit_grows_back_no_further_than_the_sizes_own(ask: Any) -> None:
+    batching = Batching(TINY, max_batch=8)
+    batching.limit_size((128, 128), 3)
+    batching.limit_rows((128, 128, False), 2)
+    for key in "abcd":
+        batching.submit(ask(key))
+    for _ in range(2 * TRY_MORE_AFTER):
+        batching.count_forward(batching.decide().rows)
+    assert len(batching.decide().rows) == 3
+
+
+def test_no_size_is_limited_to_nothing(batching: Batching) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        batching.limit_size((128, 128), 0)
+
+
 def test_more_rows_are_tried_again_after_many_forwards_that_fitted(batching: Batching, ask: Any) -> None:
     rows = halved(batching, ask)
     for _ in range(TRY_MORE_AFTER - 1):
