@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from gpu_worker.errors import CannotStart, WorkerError
 from gpu_worker.process import Options, WorkerProcess
+from models.memory_plan import WeightPrecision
 from posegen.errors import PosegenError
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
@@ -17,12 +18,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gpu_worker", description="Draw queued pictures on one device.")
     parser.add_argument("--device", default="auto", help="cuda:0, cpu, or auto (default): a card if there is one")
     parser.add_argument("--profile", help="model profile (default: PROFILE, else flux1-dev on a card that has it)")
-    parser.add_argument("--max-batch", type=int, help="most pictures in one forward pass")
+    parser.add_argument(
+        "--max-batch",
+        type=_batch,
+        help="most pictures in one forward pass; auto (default): on a card what is measured to be worth it, by size",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=[precision.value for precision in WeightPrecision],
+        help="weights; all but bf16 change pictures (default: PRECISION, else bf16)",
+    )
     parser.add_argument("--burst", action="store_true", help="draw what is queued, then exit")
     given = parser.parse_args()
-    if given.max_batch is not None and given.max_batch < 1:
-        parser.error("--max-batch is at least 1")
-    options = Options(device=given.device, profile=given.profile, max_batch=given.max_batch, burst=given.burst)
+    options = Options(
+        device=given.device,
+        profile=given.profile,
+        max_batch=given.max_batch,
+        precision=given.precision,
+        burst=given.burst,
+    )
     try:
         settings = Settings()
     except ValidationError as error:
@@ -40,6 +54,14 @@ def main() -> int:
         print(f"The worker ends: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _batch(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from gpu_worker.errors import CannotStart, EngineBroke
 from models.engine import Engine
 from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
+from models.memory_plan import Plan, WeightPrecision, gib
 from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
 from models.weights import find_weights
 from posegen.settings import Settings
@@ -72,10 +73,16 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
     import torch
 
     from models.devices import resolve_device
-    from models.loading import load_engine
+    from models.loading import load_engine, plan_for
 
     device = resolve_device(options.device)
     name = options.profile or settings.profile or _profile_for(device.type, settings)
+    sources = parse_sources(settings.model_sources)
+    asked = options.precision or settings.precision
+    precision = WeightPrecision(asked) if asked else None
+    plan = plan_for(name, str(device), cache_dir=settings.models_dir, precision=precision, sources=sources)
+    if plan is not None:
+        _tell(plan)
     log.info("engine.loading", device=str(device), profile=name)
     engine = load_engine(
         name,
@@ -83,14 +90,37 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         cache_dir=settings.models_dir,
         max_batch=options.max_batch,
         previews=settings.previews,
-        sources=parse_sources(settings.model_sources),
+        sources=sources,
+        plan=plan,
         loras_dir=settings.loras_folder,
     )
     engine.warm_up()
+    for (width, height), forward_s in engine.measured.items():
+        rows = engine.batching.size_limit((width, height))
+        log.info("engine.batch", size=f"{width}x{height}", rows=rows, forward_s=forward_s)
     if engine.view is not None:
         log.info("engine.previews", view=engine.view.name, note=engine.view.note)
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return LoadedEngine(engine=engine, device=str(device), device_name=device_name)
+
+
+def _tell(plan: Plan) -> None:
+    """Log a plan before it is carried out: what goes where, what was added up, and why."""
+    log.info(
+        "engine.plan",
+        weights=plan.precision.value,
+        controlnet=plan.controlnet_precision.value,
+        text_encoders=plan.text.value,
+        modulation=plan.modulation.value,
+        streamed=plan.offload.value,
+        autoencoder=plan.decoding.value,
+        rows={f"{width}x{height}": rows for (width, height), rows in plan.rows},
+        memory={line.what: gib(line.bytes) for line in plan.lines},
+        used=gib(plan.used_bytes),
+        card=gib(plan.card_bytes),
+        host=gib(plan.host_bytes),
+        reasons=plan.reasons,
+    )
 
 
 def _profile_for(device_type: str, settings: Settings) -> str:

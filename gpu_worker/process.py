@@ -49,11 +49,12 @@ DATABASE_PAUSE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The command line."""
+    """The command line; None: not given. max_batch None: auto."""
 
     device: str = "auto"
     profile: str | None = None
     max_batch: int | None = None
+    precision: str | None = None
     burst: bool = False
 
 

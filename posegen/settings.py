@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     huggingface_api_key: SecretStr = Field(SecretStr(""), description="The same, by its older name")
     loras_dir: Path | None = Field(None, description="Where LoRAs lie, as .safetensors; empty: under VAR_DIR/models")
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
+    precision: Literal["", "bf16", "fp8", "int8", "nf4"] = Field("", description="Weights; empty: lossless, as bf16")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
