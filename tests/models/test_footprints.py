@@ -24,6 +24,7 @@ from transformers.models.t5.modeling_t5 import T5EncoderModel
 
 from models.footprints import Footprint, footprint_of
 from models.library_noise import quiet_libraries
+from models.modulation import take_out
 from models.profiles import FLUX1_DEV, FLUX1_DEV_UNIONPRO, TINY, Profile
 from models.tiny import tiny_folder
 
@@ -87,6 +88,18 @@ def test_the_footprint_of_the_built_in_model_is_that_of_its_files(models_dir: Pa
     configs = {part: json.loads((folder / "base" / part / "config.json").read_text()) for part in parts}
     controlnet = json.loads((folder / "controlnet" / "config.json").read_text())
     assert TINY.footprint == footprint_of(controlnet=controlnet, **configs)
+
+
+@pytest.mark.parametrize("kind", [FluxTransformer2DModel, FluxControlNetModel])
+def test_tables_take_as_many_parameters_off_the_card_as_planned(kind: Any) -> None:
+    with torch.device("meta"), quiet_libraries():
+        network = kind.from_config(FLUX if kind is FluxTransformer2DModel else UNION_PRO)
+    footprint = FLUX1_DEV_UNIONPRO.footprint
+    size = footprint.transformer if kind is FluxTransformer2DModel else footprint.controlnet
+    taken = take_out(network, torch.device("cpu"))
+    assert taken.parameters == size.modulation
+    assert taken.width == size.modulation // (footprint.width + 1)
+    assert sum(tensor.numel() for tensor in network.parameters()) <= size.parameters - size.modulation
 
 
 class Living(TorchDispatchMode):

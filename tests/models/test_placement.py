@@ -127,13 +127,33 @@ def test_a_guest_that_does_not_fit_is_at_home_again(monkeypatch: pytest.MonkeyPa
     assert places(network) == home
 
 
-def test_a_network_that_streams_has_its_blocks_come_one_by_one(load: Load, ask: Any, drain: Any) -> None:
-    engine = load(offload=Offload.BOTH)
-    transformer: Any = engine.runner.parts.transformer
-    hooked = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
-    groups = [block._diffusers_hook.get_hook("group_offloading").group for block in hooked]
-    assert [group.modules for group in groups] == [[block] for block in hooked]
-    assert {group.offload_device for group in groups} == {CPU}
+@pytest.mark.parametrize(
+    ("changes", "streaming"),
+    [
+        ({}, set()),
+        ({"text": TextPlace.MOVED}, set()),
+        ({"text": TextPlace.STREAMED}, {"text_encoder_2"}),
+        ({"offload": Offload.CONTROLNET}, {"controlnet"}),
+        ({"offload": Offload.BOTH}, {"controlnet", "transformer"}),
+    ],
+)
+def test_the_blocks_of_a_network_that_streams_come_one_by_one(
+    load: Load, changes: dict[str, Any], streaming: set[str]
+) -> None:
+    parts: Any = load(**changes).runner.parts
+    blocks = {
+        "text_encoder_2": parts.text_encoder_2.encoder.block,
+        "controlnet": parts.controlnet.transformer_blocks,
+        "transformer": [*parts.transformer.transformer_blocks, *parts.transformer.single_transformer_blocks],
+    }
+    for name, of_network in blocks.items():
+        hooks = [getattr(block, "_diffusers_hook", None) for block in of_network]
+        if name not in streaming:
+            assert hooks == [None] * len(hooks)
+            continue
+        groups = [hook.get_hook("group_offloading").group for hook in hooks if hook is not None]
+        assert [group.modules for group in groups] == [[block] for block in of_network]
+        assert {group.offload_device for group in groups} == {CPU}
 
 
 def test_loras_stream_with_the_blocks_they_change(load: Load, draw: Any, tmp_path: Path) -> None:
