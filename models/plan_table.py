@@ -97,12 +97,12 @@ host memory at every step. The last is slow: all weights cross the bus in each s
 - Rows are how many pictures may share a forward at 1024x1024 and at 512x512: memory's upper bound, no advice.
 - fp8, int8 and nf4 are the weight matrices of the blocks; embeddings, norms, modulation and the autoencoder stay bf16.
 - "sliced": the autoencoder takes one picture at a time.
-- The libraries for fp8, int8 and nf4 are an extra: `.venv/bin/pip install -c constraints.txt -e '.[quantised]'`. Without
-  them, as with a plan that does not fit, the worker ends with exit code 78 and says what to do.
-- A picture that comes out bad is drawn once more with its seed: in fp32 where all weights are bf16, on the card, and fit
-  it twice as wide; else as it was, but alone.
-- `--max-batch auto`, the default on a card, measures forwards of 1, 2, 4 and 8 rows while warming up and takes, for each
-  size, the smallest batch within 3 % of the best throughput.
+- The libraries for fp8, int8 and nf4 are an extra: `.venv/bin/pip install -c constraints.txt -e '.[quantised]'`.
+  Without them, as with a plan that does not fit, the worker ends with exit code 78 and says what to do.
+- A picture that comes out bad is drawn once more with its seed: in fp32 where all weights are bf16, on the card, and
+  fit it twice as wide; else as it was, but alone.
+- `--max-batch auto`, the default on a card, measures forwards of 1, 2, 4 and 8 rows while warming up and takes, for
+  each size, the smallest batch within 3 % of the best throughput.
 """
 
 
