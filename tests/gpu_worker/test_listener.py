@@ -184,7 +184,7 @@ def test_a_worker_whose_row_redis_lost_writes_it_again_and_hears_on(ear: RealPro
     redis.flushall()
 
     wait_until(lambda: rows_of_workers(redis) == [row])
-    assert redis.smembers("rq:workers") == {row}
+    wait_until(lambda: redis.smembers("rq:workers") == {row}, message="the worker to be listed beside its row")
     bell.ring("after")
     ear.wait_for_log("heard after")
 
