@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from gpu_worker.errors import CannotStart, WorkerError
 from gpu_worker.process import Options, WorkerProcess
 from models.memory_plan import WeightPrecision
+from models.velocity_cache import CacheMode
 from posegen.errors import PosegenError
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
@@ -28,6 +29,9 @@ def main() -> int:
         choices=[precision.value for precision in WeightPrecision],
         help="weights; all but bf16 change pictures (default: PRECISION, else bf16)",
     )
+    parser.add_argument(
+        "--cache", choices=[mode.value for mode in CacheMode], help="steps to extrapolate (default: CACHE, else off)"
+    )
     parser.add_argument("--burst", action="store_true", help="draw what is queued, then exit")
     given = parser.parse_args()
     options = Options(
@@ -35,6 +39,7 @@ def main() -> int:
         profile=given.profile,
         max_batch=given.max_batch,
         precision=given.precision,
+        cache=given.cache,
         burst=given.burst,
     )
     try:

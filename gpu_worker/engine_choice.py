@@ -14,6 +14,7 @@ from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
 from models.memory_plan import Plan, WeightPrecision, gib
 from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
+from models.velocity_cache import CacheMode
 from models.weights import find_weights
 from posegen.settings import Settings
 
@@ -65,7 +66,8 @@ def _fake(options: "Options", settings: Settings) -> LoadedEngine:
     drawn = profile(options.profile or settings.profile or TINY.name)
     log.warning("engine.fake", message="This worker draws noise instead of pictures; it is for tests.")
     rows = options.max_batch or drawn.cpu_max_batch
-    engine = FakeEngine(drawn, rows, float(step_s or 0.0), prompts_trouble=more == TROUBLED)
+    cache = _cache(options, settings)
+    engine = FakeEngine(drawn, rows, float(step_s or 0.0), cache=cache, prompts_trouble=more == TROUBLED)
     return LoadedEngine(engine=engine, device=options.device, device_name="no model: noise for tests")
 
 
@@ -93,6 +95,7 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         sources=sources,
         plan=plan,
         loras_dir=settings.loras_folder,
+        cache=_cache(options, settings),
     )
     engine.warm_up()
     for (width, height), forward_s in engine.measured.items():
@@ -102,6 +105,10 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         log.info("engine.previews", view=engine.view.name, note=engine.view.note)
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return LoadedEngine(engine=engine, device=str(device), device_name=device_name)
+
+
+def _cache(options: "Options", settings: Settings) -> CacheMode:
+    return CacheMode(options.cache or settings.cache)
 
 
 def _tell(plan: Plan) -> None:

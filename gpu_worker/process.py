@@ -55,6 +55,7 @@ class Options:
     profile: str | None = None
     max_batch: int | None = None
     precision: str | None = None
+    cache: str | None = None
     burst: bool = False
 
 

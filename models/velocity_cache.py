@@ -28,7 +28,7 @@ class CacheMode(StrEnum):
     """How many steps are skipped."""
 
     OFF = "off"  # none: every picture is exactly the model's
-    SAFE = "safe"  # one of three between the first and the last: 21 of 28 are full
+    SAFE = "safe"  # one of three between the first and the last: 21 or 22 of 28 are full
     FAST = "fast"  # three of five: 16 of 28 are full
 
 

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
     precision: Literal["", "bf16", "fp8", "int8", "nf4"] = Field("", description="Weights; empty: lossless, as bf16")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
+    cache: Literal["off", "safe", "fast"] = Field("off", description="Steps that workers extrapolate; not exact")
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")
