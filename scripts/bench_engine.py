@@ -1,7 +1,7 @@
 """Measures the drawing engine against diffusers' own pipeline: the same weights, steps and pictures, one process.
 
     python scripts/bench_engine.py [--json] [--profile tiny] [--pictures 16] [--batch 4] [--steps 14] [--repeats 5]
-                                    [--previews]
+                                    [--previews] [--tables] [--cached]
 
 Four ways are taken in turns, so that a busy machine slows all of them alike, and each turn begins with another one;
 told are the medians, in pictures per second from words and pose map to pixels:
@@ -16,7 +16,11 @@ On a CPU the processor's own seconds are told beside the clock's (`..._per_cpu_s
 on the machine took.
 With `--previews` two more ways take turns, all told in steps of one row per second too: `ours_previewed`, with two
 previews of each picture a second, more than the service makes, and `ours_previewed_each_step`, the worst case.
-`max_difference` is the largest one between a value (0..1) of any picture of ours and the pipeline's single call.
+With `--tables` one more way, `ours_tables`: modulation computed once a picture (models.modulation). With `--cached` two
+more, `ours_safe` and `ours_fast`: some steps extrapolated (models.velocity_cache).
+`max_difference` is the largest one between a value (0..1) of any picture of ours and the pipeline's single call. Of the
+two lossy ways `ours_..._difference` and `ours_..._psnr_db` tell instead the largest difference to the pictures of
+`ours`, and the lowest peak signal-to-noise ratio of a picture, where the peak is 1.
 """
 
 import argparse
@@ -24,7 +28,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,14 +48,19 @@ from models.previews import View
 from models.profiles import Profile
 from models.requests import Finished, PictureRequest
 from models.runner import FluxRunner
+from models.velocity_cache import CacheMode
 
 Pictures = Sequence[NDArray[np.float32]]
+InflightEngineMaker = Callable[[], InflightEngine]
 Speed = dict[str, float]
 """Pictures per second of one turn: by the `clock`, and of the `cpu`."""
 CONTROL_END = 0.65
 WAYS = ("singles", "stock_batched", "ours", "ours_staggered")
 PREVIEWED = {"ours_previewed": 0.5, "ours_previewed_each_step": 0.0}
 """Seconds between two previews of a picture."""
+SAME_DB = 200.0
+"""Told for pictures without any difference, whose ratio is infinite."""
+CACHED = {"ours_safe": CacheMode.SAFE, "ours_fast": CacheMode.FAST}
 
 
 def main() -> None:
@@ -65,11 +74,25 @@ def main() -> None:
     ready_s = time.perf_counter() - started
     wanted = requests(engine.profile, asked.pictures, asked.steps)
     pipeline = stock_pipeline(engine.runner, weight_folders(engine.profile, asked.models_dir).base / "vae")
-    measured, largest = measure(
-        engine.runner, pipeline, wanted, batch=asked.batch, repeats=asked.repeats, view=engine.view
+    further: dict[str, InflightEngineMaker] = {}
+    if asked.tables:
+        tabled = load_engine(asked.profile, asked.device, cache_dir=asked.models_dir, modulation="tables").runner
+        further["ours_tables"] = lambda: InflightEngine(tabled, asked.batch)
+    if asked.cached:
+        further |= {
+            way: partial(InflightEngine, engine.runner, asked.batch, cache=cache) for way, cache in CACHED.items()
+        }
+    measured, differences = measure(
+        engine.runner,
+        pipeline,
+        wanted,
+        batch=asked.batch,
+        repeats=asked.repeats,
+        view=engine.view,
+        further=further,
     )
     told: dict[str, Any] = {f"{way}_per_s": _median(turns, "clock") for way, turns in measured.items()}
-    told["max_difference"] = largest
+    told |= differences
     told |= {f"{way}_spread": [min(speeds), max(speeds)] for way, speeds in _each(measured, "clock").items()}
     if engine.runner.device.type == "cpu":
         told |= {f"{way}_per_cpu_s": _median(turns, "cpu") for way, turns in measured.items()}
@@ -98,8 +121,12 @@ def measure(
     batch: int,
     repeats: int,
     view: View | None = None,
-) -> tuple[dict[str, list[Speed]], float]:
-    """Return the speeds of every way, one a repeat, and the largest difference; with a view also what previews cost."""
+    further: Mapping[str, InflightEngineMaker],
+) -> tuple[dict[str, list[Speed]], dict[str, float]]:
+    """Return the speeds of every way, one a repeat, and the differences; with a view also what previews cost.
+
+    further: engines that take turns too.
+    """
     apart = max(1, wanted[0].steps // batch)
     ways: dict[str, Callable[[], Pictures]] = {
         "singles": lambda: stock(pipeline, runner, wanted, 1),
@@ -112,13 +139,13 @@ def measure(
         return ours(InflightEngine(runner, batch, view), wanted, every_s=every_s)
 
     ways |= {way: partial(previewed, every_s) for way, every_s in PREVIEWED.items() if view is not None}
+    ways |= {way: partial(_drawn_by, make, wanted) for way, make in further.items()}
     drawn = {way: draw() for way, draw in ways.items()}  # not timed: everything is warm after it
-    largest = max(
-        float(np.abs(mine - theirs).max())
-        for way in drawn
-        if way.startswith("ours")
-        for mine, theirs in zip(drawn[way], drawn["singles"], strict=True)
-    )
+    exact = [way for way in drawn if way.startswith("ours") and way not in CACHED]
+    told = {"max_difference": max(_largest(drawn[way], drawn["singles"]) for way in exact)}
+    for way in CACHED.keys() & drawn.keys():
+        told |= {f"{way}_difference": _largest(drawn[way], drawn["ours"])}
+        told |= {f"{way}_psnr_db": min(map(_psnr_db, drawn[way], drawn["ours"]))}
     measured: dict[str, list[Speed]] = {way: [] for way in ways}
     for repeat in range(repeats):
         in_turn = list(ways)
@@ -127,7 +154,7 @@ def measure(
             ways[way]()
             clock_s, cpu_s = time.perf_counter() - started_s, time.process_time() - started_cpu_s
             measured[way].append({"clock": len(wanted) / clock_s, "cpu": len(wanted) / cpu_s})
-    return measured, largest
+    return measured, told
 
 
 def requests(known: Profile, count: int, steps: int) -> list[PictureRequest]:
@@ -172,6 +199,10 @@ def ours(
             assert isinstance(outcome, Finished), outcome
             drawn[outcome.key] = outcome.pixels
     return [drawn[request.key] for request in wanted]
+
+
+def _drawn_by(make: InflightEngineMaker, wanted: Sequence[PictureRequest]) -> Pictures:
+    return ours(make(), wanted)
 
 
 def stock_pipeline(runner: FluxRunner, vae_folder: Path) -> Any:
@@ -246,8 +277,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=14, help="between the built-in model's 8 and FLUX's 28")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--previews", action="store_true", help="measure also what previews cost")
+    parser.add_argument("--tables", action="store_true", help="measure also with modulation computed once a picture")
+    parser.add_argument("--cached", action="store_true", help="measure also with some steps extrapolated")
     parser.add_argument("--models-dir", type=Path, default=Path("var/models"))
     return parser.parse_args()
+
+
+def _largest(pictures: Pictures, others: Pictures) -> float:
+    return max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(pictures, others, strict=True))
+
+
+def _psnr_db(picture: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    error = float(np.square(picture - other, dtype=np.float64).mean())
+    return -10 * math.log10(error) if error else SAME_DB
 
 
 def _each(measured: dict[str, list[Speed]], by: str) -> dict[str, list[float]]:
@@ -263,7 +305,7 @@ def _show(told: dict[str, Any]) -> None:
         "{pictures} pictures of {profile}, {width}x{height}, {steps} steps, control to {control_end:.0%}, batches of "
         "{batch}, {repeats} times each on {device}; pictures per second:".format(**told)
     )
-    for way in [*WAYS, *PREVIEWED]:
+    for way in [*WAYS, *PREVIEWED, "ours_tables", *CACHED]:
         if f"{way}_per_s" not in told:
             continue
         line = f"  {way:25}"
@@ -274,6 +316,10 @@ def _show(told: dict[str, Any]) -> None:
         least, most = told[f"{way}_spread"]
         print(f"{line}  ({least:.3f} to {most:.3f}/s)")
     print(f"largest difference to the single calls: {told['max_difference']:.1e}")
+    for way in CACHED:
+        if f"{way}_psnr_db" in told:
+            lossy, db = told[f"{way}_difference"], told[f"{way}_psnr_db"]
+            print(f"{way} against ours: largest difference {lossy:.1e}, PSNR of the worst picture {db:.1f} dB")
 
 
 if __name__ == "__main__":

@@ -44,11 +44,12 @@ def tabled_engine(models_dir: Path) -> Iterator[InflightEngine]:
 
 @pytest.fixture
 def requests(ask: Any, pose: Any) -> list[PictureRequest]:
-    """Four that differ in everything modulation depends on."""
+    """Five that differ in everything modulation depends on."""
     return [
         ask("a", prompt="a woman on a red stage", steps=6, guidance=2.2, control=pose(SIZE, 0.8), control_end=0.6),
         ask("b", prompt="a blue room", steps=4, guidance=5.0, control=pose(SIZE, -0.5), control_end=1.0),
         ask("c", prompt="a blue room", steps=6, guidance=5.0, seed=99),
+        ask("c2", prompt="a blue room", steps=4, guidance=1.5),
         ask("d", steps=5, control=pose(SIZE, 0.1), control_scale=1.4, control_end=0.3, seed=5),
     ]
 
@@ -164,7 +165,7 @@ def test_one_pass_over_the_weights_serves_all_newcomers_and_a_known_picture_need
     short = [replace(request, steps=1) for request in requests]
     draw(tabled_engine, short, drain)
     draw(tabled_engine, short, drain)
-    assert passes == [3]  # two of the four differ in their seeds only
+    assert passes == [3, 1]  # four fit at once, of which two differ in their seeds only
 
 
 def test_the_networks_no_longer_hold_what_was_taken_out(

@@ -65,10 +65,10 @@ def wanted(ask: Any, pose: Any) -> PictureRequest:
 
 @pytest.fixture
 def neighbours(ask: Any, pose: Any) -> list[PictureRequest]:
-    """Three that differ in everything a row may differ in."""
+    """Three that differ in everything a row may differ in; the one without control outlasts the wanted picture."""
     return [
         ask("n1", prompt="a blue room", control=pose(SIZE, -0.5), steps=11, guidance=5.0, control_end=1.0),
-        ask("n2", prompt="a green forest at night", steps=9, guidance=1.0, seed=99),
+        ask("n2", prompt="a green forest at night", steps=22, guidance=1.0, seed=99),
         ask("n3", control=pose(SIZE, 0.1), steps=10, control_scale=1.4, control_end=0.3, seed=5),
     ]
 
