@@ -33,10 +33,12 @@ class _Admission:
     def __init__(self, service: Service, caller: Caller) -> None:
         self._rates = service.rates
         self._user_id = caller.id
+        self.is_new = False
         self.standings: Sequence[Standing] = ()
 
     def __call__(self, pictures: int) -> None:
         """Count an order of so many pictures. Raises TooManyRequests."""
+        self.is_new = True
         self.standings = self._rates.count_order(self._user_id, pictures=pictures)
 
 
@@ -83,7 +85,7 @@ def take_retry(service: Service, caller: Caller, generation_id: str, *, idempote
             admit=admission,
             now=now,
         )
-        if admission.standings:
+        if admission.is_new:
             drawn_by = owned_generation(session, caller.id, placed.generation_id).profile
             rings = useful_rings(session, drawn_by, placed.total_pictures, now=now)
     return _taken(service, placed, admission, rings=rings)
@@ -104,6 +106,6 @@ def give_quote(service: Service, caller: Caller, order: Order) -> Quote:
 
 
 def _taken(service: Service, placed: PlacedOrder, admission: _Admission, *, rings: int) -> TakenOrder:
-    if admission.standings:
+    if admission.is_new:
         service.announcer.ring(placed.generation_id, times=rings)
     return TakenOrder(placed=placed, standings=admission.standings)

@@ -16,6 +16,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from support.flux_configs import FLUX, UNION_PRO, UNION_PRO_2, VAE
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -28,29 +29,6 @@ from models.modulation import take_out
 from models.profiles import FLUX1_DEV, FLUX1_DEV_UNIONPRO, TINY, Profile
 from models.tiny import tiny_folder
 
-FLUX = {
-    "patch_size": 1,
-    "in_channels": 64,
-    "num_layers": 19,
-    "num_single_layers": 38,
-    "attention_head_dim": 128,
-    "num_attention_heads": 24,
-    "joint_attention_dim": 4096,
-    "pooled_projection_dim": 768,
-    "guidance_embeds": True,
-}
-UNION_PRO_2 = {**FLUX, "num_layers": 6, "num_single_layers": 0, "num_mode": None}
-UNION_PRO = {**FLUX, "num_layers": 5, "num_single_layers": 10, "num_mode": 10}
-VAE = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": [128, 256, 512, 512],
-    "layers_per_block": 2,
-    "latent_channels": 16,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-}
-VAE_BLOCKS = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
 CLIP = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -178,7 +156,7 @@ def test_the_autoencoder_needs_what_is_planned(size: tuple[int, int]) -> None:
     width, height = size
     footprint = FLUX1_DEV.footprint
     with without_memory():
-        vae: Any = AutoencoderKL.from_config({**VAE, **VAE_BLOCKS})
+        vae: Any = AutoencoderKL.from_config(VAE)
         latents, picture = torch.empty(1, 16, height // 8, width // 8), torch.empty(1, 3, height, width)
         with Living() as decoding:
             vae.decode(latents, return_dict=False)

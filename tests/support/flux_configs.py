@@ -1,0 +1,29 @@
+"""The configurations of FLUX.1-dev's networks at their full size, as their repositories publish them."""
+
+from typing import Any
+
+FLUX: dict[str, Any] = {
+    "patch_size": 1,
+    "in_channels": 64,
+    "num_layers": 19,
+    "num_single_layers": 38,
+    "attention_head_dim": 128,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 4096,
+    "pooled_projection_dim": 768,
+    "guidance_embeds": True,
+    "axes_dims_rope": [16, 56, 56],
+}
+UNION_PRO_2 = {**FLUX, "num_layers": 6, "num_single_layers": 0, "num_mode": None}
+UNION_PRO = {**FLUX, "num_layers": 5, "num_single_layers": 10, "num_mode": 10}
+VAE: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+    "latent_channels": 16,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
