@@ -23,6 +23,7 @@ from models.checkpoints import (
     read_json,
 )
 from models.errors import ModelsError, WeightsIncomplete, WrongKind
+from models.footprints import Footprint, footprint_of
 from models.profiles import Profile
 from models.safetensors_header import DamagedFile, TensorEntry, read_header
 from models.weights import TOKENIZERS, WeightFolders
@@ -44,6 +45,10 @@ class CheckedWeights:
     def each(self) -> Iterator[Checkpoint]:
         """Go through all of them."""
         return (getattr(self, part.name) for part in fields(self))
+
+    def footprint(self) -> Footprint:
+        """Work out what they take, for a memory plan."""
+        return footprint_of(**{part.name: getattr(self, part.name).config for part in fields(self)})
 
 
 def check_weights(profile: Profile, folders: WeightFolders) -> CheckedWeights:

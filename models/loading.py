@@ -29,7 +29,6 @@ from models.checkpoints import Checkpoint
 from models.components import FluxComponents
 from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing, WrongKind
-from models.footprints import footprint_of
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
 from models.loras import LORAS
@@ -116,19 +115,12 @@ def plan_for(
 
 
 def _plan(profile: Profile, device: torch.device, folders: WeightFolders, precision: WeightPrecision | None) -> Plan:
-    checked = check_weights(profile, folders)
     host = psutil.virtual_memory()
     return plan_memory(
         profile,
         torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else host.total,
         precision=precision,
-        footprint=footprint_of(
-            transformer=checked.transformer.config,
-            controlnet=checked.controlnet.config,
-            vae=checked.vae.config,
-            text_encoder=checked.text_encoder.config,
-            text_encoder_2=checked.text_encoder_2.config,
-        ),
+        footprint=check_weights(profile, folders).footprint(),
         host_bytes=host.available,
     )
 

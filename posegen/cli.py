@@ -18,6 +18,7 @@ from posegen.announcing import Announcer
 from posegen.bell import Bell
 from posegen.books import read_books
 from posegen.database import Database, database_now
+from posegen.doctor.command import doctor
 from posegen.library import LibraryQuery, list_poses, seed_library
 from posegen.paging import MOST_ROWS, Page
 from posegen.poses.drawing import draw_pose
@@ -39,6 +40,7 @@ app.add_typer(user_app, name="user")
 app.add_typer(credits_app, name="credits")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")
+app.command("doctor")(doctor)
 
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="POSEGEN_PASSWORD")

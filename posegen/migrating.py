@@ -45,9 +45,23 @@ def new_version(database: Database, message: str) -> None:
 
 def is_current(database: Database) -> bool:
     """Tell whether the database has the newest version. Raises DatabaseAway."""
+    return current_version(database) == newest_version()
+
+
+def current_version(database: Database) -> str | None:
+    """Return the version that the database has; None: no tables yet. Raises DatabaseAway."""
     with database.reading() as session:
-        current = MigrationContext.configure(session.connection()).get_current_revision()
-    return current == ScriptDirectory(str(_folder())).get_current_head()
+        return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def newest_version() -> str | None:
+    """Return the version that this code expects."""
+    return ScriptDirectory(str(_folder())).get_current_head()
+
+
+def is_known(version: str) -> bool:
+    """Tell whether this code has that version; if not, a newer Posegen migrated the database."""
+    return version in {known.revision for known in ScriptDirectory(str(_folder())).walk_revisions()}
 
 
 def _folder() -> Path:

@@ -28,3 +28,8 @@ def free_port(wanted: Iterable[int] = (), host: str = "127.0.0.1") -> int:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a name means the machine itself, by its loopback; other names of ours count as elsewhere."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cards import visible_cards
 from preparing import DemoLogin, prepare_demo_user, prepare_library
 from supervisor import CANNOT_START, Part, Program, Rank, Supervisor
 
 from posegen import migrating
+from posegen.cards import visible_cards
 from posegen.child_processes import start_child, stop_child
 from posegen.database import Database
 from posegen.ports import free_port
@@ -177,7 +177,7 @@ class Service:
 
     def start_workers(self) -> None:
         """Start one worker a visible card, or one on the CPU."""
-        cards = visible_cards()
+        cards = visible_cards(os.environ)
         for device in [card.device for card in cards] or ["cpu"]:
             name = f"worker-{device.replace(':', '-')}"
             program = self._program(name, Rank.WORKER, ["-m", "gpu_worker", "--device", device])

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 LARGE = (".safetensors", ".model")
-MEMBER, STRANGER = "hf_member", "hf_stranger"
-"""Tokens of an account that accepted every licence, and of one that accepted none."""
+MEMBER, STRANGER, WRITER = "hf_member", "hf_stranger", "hf_writer"
+"""Tokens of an account that accepted every licence, of one that accepted none, and the first one's that may write."""
 
 
 @dataclass
@@ -82,8 +82,11 @@ def serving_hub() -> Iterator[Hub]:
             hub.asked.append((self.command, path, self.headers.get("Range")))
             words = path.split("/")
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            if token not in ("", MEMBER, STRANGER):
+            if token not in ("", MEMBER, STRANGER, WRITER):
                 self._refuse(401, None, "Invalid credentials in Authorization header")
+            elif words == ["api", "whoami-v2"]:
+                role = "write" if token == WRITER else "read"
+                self._json({"name": token, "auth": {"accessToken": {"role": role}}})
             elif words[:2] == ["api", "models"]:
                 self._api("/".join(words[2:4]), words[4:], token)
             elif len(words) > 4 and words[2] == "resolve":
@@ -139,7 +142,7 @@ def serving_hub() -> Iterator[Hub]:
                 self.close_connection = True
 
         def _is_kept_out(self, repo: Repo, name: str, token: str) -> bool:
-            if repo.gated and token != MEMBER:
+            if repo.gated and token not in (MEMBER, WRITER):
                 self._refuse(403 if token else 401, "GatedRepo", f"Access to model {name} is restricted.")
                 return True
             return False

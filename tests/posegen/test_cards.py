@@ -1,7 +1,8 @@
 """Which cards get a worker: CUDA_VISIBLE_DEVICES is read as CUDA reads it."""
 
 import pytest
-from cards import Card, choose
+
+from posegen.cards import Card, choose
 
 INSTALLED = [Card(device=f"cuda:{index}", name=f"Card {index}", uuid=f"GPU-{index}abc") for index in range(3)]
 
