@@ -17,7 +17,7 @@ import structlog
 from gpu_worker.desk import Desk
 from gpu_worker.pictures import encode_picture
 from models.profiles import Profile
-from models.requests import Cancelled, Failed, Finished, Outcome
+from models.requests import Cancelled, Failed, Finished, Outcome, Returned
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
@@ -34,7 +34,7 @@ FINISH_S = 120.0
 STORE_S = 60.0
 DATABASE_S = 90.0
 MOST_ATTEMPTS = 3
-"""A picture that breaks its finishing in a way nobody foresaw is tried so often."""
+"""A picture that breaks its finishing, or a hosted endpoint, in a way nobody foresaw is tried so often."""
 BROKEN_MESSAGE = "Something went wrong on our side while this picture was finished; its credits are back."
 STORAGE_MESSAGE = "The finished picture could not be stored; its credits are back."
 
@@ -86,11 +86,13 @@ class Finisher:
         self._leaving.set()
         self._pool.shutdown(wait=True)
 
-    def _finish(self, claim: Claim, outcome: Finished | Failed) -> None:
+    def _finish(self, claim: Claim, outcome: Finished | Failed | Returned) -> None:
         if self._desk.is_overdue(outcome.key):
             self._desk.drop(outcome.key)  # its lease was let go while it waited; somebody else draws it
         elif isinstance(outcome, Finished):
             self._guarded(outcome.key, lambda: self._acquit_and_deliver(claim, outcome))
+        elif isinstance(outcome, Returned) and not (outcome.suspect and claim.attempt >= MOST_ATTEMPTS):
+            self._guarded(outcome.key, lambda: self._give_back(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
 
@@ -128,10 +130,18 @@ class Finisher:
         if claim.attempt >= MOST_ATTEMPTS:
             self._fail(claim, type(error).__name__.lower(), BROKEN_MESSAGE)
             return
+        self._queue_again(claim)
+        self._announcer.ring(claim.generation_id, times=1)
+
+    def _give_back(self, claim: Claim, outcome: Returned) -> None:
+        """Queue a picture that this engine cannot draw now. The reconciler rings for it, with pauses between."""
+        self._queue_again(claim)
+        log.warning("picture.returned", item_id=claim.item_id, code=outcome.error.code, suspect=outcome.suspect)
+
+    def _queue_again(self, claim: Claim) -> None:
         for attempt in self._tries(DatabaseAway, DATABASE_S):
             with attempt, self._announcer.writing(Act.COMMIT_RETURN) as session:
                 give_back(session, claim.item_id, claim.attempt, now=database_now(session))
-        self._announcer.ring(claim.generation_id, times=1)
 
     def _deliver(self, claim: Claim, outcome: Finished) -> None:
         began = monotonic()

@@ -85,6 +85,9 @@ class Hands:
             try:
                 if not self._feed(monotonic() + DRAW_S) and not self._desk.held() and not self._is_detecting():
                     return
+                if self._is_shut():
+                    log.warning("burst.engine_shut")
+                    return
             except DatabaseAway:
                 log.warning("claim.database_away")
                 sleep(DATABASE_PAUSE_S)
@@ -131,6 +134,8 @@ class Hands:
         """Claim what there is room for. False when there is room but nothing to claim."""
         seen = self._desk.changes
         room = self._room()
+        if self._is_shut() and not self._is_work_queued():
+            return False  # whoever orders next rings
         if room.free_rows < 1 or room.holds_suspect or self._is_behind() or not self._thread.is_well():
             self._desk.wait(min(1.0, until - monotonic()), seen=seen)
             return True
@@ -153,6 +158,10 @@ class Hands:
             loras=self._engine.current_loras() or (),
             holds_suspect=self._desk.holds_suspect(),
         )
+
+    def _is_shut(self) -> bool:
+        """Tell whether the engine is empty and takes nothing all the same: a hosted endpoint that draws nothing now."""
+        return self._engine.free_rows() < 1 and not self._engine.has_work() and not self._desk.held()
 
     def _is_behind(self) -> bool:
         """Tell whether more pictures wait for the store and SQL than will soon be through: then none are drawn."""

@@ -21,8 +21,8 @@ class Meter:
         self._busy_since_report_s = 0.0
 
     def record(self, report: StepReport) -> None:
-        """Count one engine call. A row's step, also a skipped one, is worth 1 / its steps of a picture."""
-        done = (*report.rows, *report.skipped)
+        """Count one engine call. A row's step, wherever it was done, is worth 1 / its steps of a picture."""
+        done = (*report.rows, *report.skipped, *report.elsewhere)
         with self._lock:
             keep = max(0.0, 1.0 - report.compute_s / FORGET_S)
             self._busy_s = self._busy_s * keep + report.compute_s

@@ -10,6 +10,7 @@ ModelsError                 models_error        root of everything this package 
 │   ├── LorasRefused        loras_refused       too many LoRAs, or one of them twice
 │   ├── LoraMissing         lora_missing        no LoRA of this name lies here
 │   ├── LoraUnfit           lora_unfit          a LoRA that cannot be applied to these weights
+│   ├── PoseRefused         pose_refused        this engine follows no pose, and the request wants one followed
 │   ├── KeyInUse            key_in_use          a live sample already has this key
 │   └── EngineClosed        engine_closed
 ├── UnknownProfile          unknown_profile
@@ -33,6 +34,12 @@ ModelsError                 models_error        root of everything this package 
 ├── LibraryMissing          library_missing     an optional library that this way of drawing needs
 ├── OutOfMemory             out_of_memory       one picture alone does not fit the card
 ├── BadPicture              bad_picture         NaN or all black, also in higher precision
+├── HostedFailed            hosted_failed       a hosted endpoint did not draw
+│   ├── EndpointRefused     endpoint_refused    it does not draw this picture; asking again will not help
+│   ├── EndpointBroke       endpoint_broke      it failed at this picture again and again, and is well otherwise
+│   ├── EndpointLate        endpoint_late       it did not answer in time, twice
+│   ├── EndpointAway        endpoint_away       it draws nothing now: away, waking, busy, unpaid or not for this token
+│   └── EndpointSaid        (its own code)      what its engine said of one picture; the code is that engine's
 ├── DetectorMissing         detector_missing    no detector of poses has its weights on this machine
 ├── DetectorFailed          detector_failed     a detector of poses cannot be loaded, or breaks on a photo
 └── CardFailed              card_failed         the device is broken; the process should end
@@ -133,6 +140,18 @@ class LoraUnfit(RequestRefused):
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
         super().__init__(f"The LoRA {name!r} cannot be used here: {reason}.")
+
+
+class PoseRefused(RequestRefused):
+    """An engine without pose control was asked to follow a pose by somebody who does not allow it to be left out."""
+
+    code = "pose_refused"
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        super().__init__(
+            f"{backend} cannot follow a pose: allow pictures without one, or have it drawn by an engine that can."
+        )
 
 
 class KeyInUse(RequestRefused):
@@ -390,6 +409,60 @@ class BadPicture(ModelsError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The picture came out {reason} twice: try another seed, fewer steps or less control.")
+
+
+class HostedFailed(ModelsError):
+    """A hosted endpoint did not draw. `reason` is for the operator: it names a status, never what was sent."""
+
+    code = "hosted_failed"
+
+    def __init__(self, message: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class EndpointRefused(HostedFailed):
+    """The endpoint does not draw this picture, whoever asks how often."""
+
+    code = "endpoint_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The drawing service refused this picture ({reason}): change its words or its size.", reason)
+
+
+class EndpointBroke(HostedFailed):
+    """The endpoint failed at this picture several times."""
+
+    code = "endpoint_broke"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The drawing service failed at this picture several times ({reason}): try again.", reason)
+
+
+class EndpointLate(HostedFailed):
+    """The endpoint did not answer in time, several times."""
+
+    code = "endpoint_late"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The drawing service took too long, several times ({reason}): try again later.", reason)
+
+
+class EndpointAway(HostedFailed):
+    """The endpoint draws nothing at the moment, and no picture is the reason."""
+
+    code = "endpoint_away"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The drawing service does not draw at the moment ({reason}): try again later.", reason)
+
+
+class EndpointSaid(HostedFailed):
+    """What the endpoint's own engine said of one picture, with that error's code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, code)
+        self.code = code
 
 
 class DetectorMissing(ModelsError):

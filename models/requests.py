@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HIGHEST_SEED = 2**63 - 1
 
-Stage = Literal["encode", "step", "decode", "idle"]
+Stage = Literal["encode", "step", "decode", "call", "idle"]
+"""call: somebody else's machine is drawing, and was waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class PictureRequest:
 
     control: RGB of exactly width x height, or None for no pose control. control_end: the share of the steps (0..1)
     after which the ControlNet is left out. seed fixes the picture, whatever is drawn beside it. precise: draw in
-    higher precision, in forwards of its own. loras: part of what rows of one forward share.
+    higher precision, in forwards of its own. loras: part of what rows of one forward share. allow_poseless: whoever
+    asks is content with a picture that does not follow the control; engines that can follow it do so all the same.
     """
 
     key: str
@@ -44,6 +46,12 @@ class PictureRequest:
     control_end: float
     precise: bool = False
     loras: tuple[Lora, ...] = ()
+    allow_poseless: bool = False
+
+    @property
+    def wants_pose(self) -> bool:
+        """Whether the control picture is to have a say at all."""
+        return self.control is not None and self.control_scale > 0 and self.control_end > 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,7 +86,8 @@ def check_request(request: PictureRequest, profile: Profile) -> None:
 class Finished:
     """A picture. pixels: (height, width, 3) float32 in 0..1, before any rounding to 8 bits.
 
-    denoise_s: what this picture's forwards took, shared evenly among the rows of each. backend: the profile's name.
+    denoise_s: what this picture's forwards took, shared evenly among the rows of each. backend: the profile's name, or
+    what kind of hosted endpoint drew it.
     steps_skipped: those of steps_run that ran no network (see models.velocity_cache).
     """
 
@@ -106,7 +115,19 @@ class Cancelled:
     key: str
 
 
-Outcome = Finished | Failed | Cancelled
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A picture that was not drawn because its engine cannot draw now; it may be asked for again, here or elsewhere.
+
+    suspect: the call that it was in broke. When that happens to one picture again and again, the picture is the reason.
+    """
+
+    key: str
+    error: ModelsError
+    suspect: bool = False
+
+
+Outcome = Finished | Failed | Cancelled | Returned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +146,8 @@ class StepReport:
 
     rows: (key, step_index, steps) of every row that was in the forward; step_index counts from 0 and is the step
     that was just done. Empty unless stage is "step". skipped: likewise, the steps that were done before the forward
-    without networks. step_no counts the engine's forwards. previews: those that arrived, which may be of an earlier
-    step.
+    without networks. elsewhere: likewise, every step of the pictures that came from another machine with this report.
+    step_no counts the engine's forwards, or its calls. previews: those that arrived, which may be of an earlier step.
     """
 
     outcomes: list[Outcome]
@@ -136,3 +157,4 @@ class StepReport:
     stage: Stage
     previews: tuple[Preview, ...] = ()
     skipped: tuple[tuple[str, int, int], ...] = ()
+    elsewhere: tuple[tuple[str, int, int], ...] = ()

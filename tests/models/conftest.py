@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image, ImageDraw
+from support.hosting import HANDLER, load_handler
 
 from models.engine import Engine
 from models.profiles import TINY, profile
@@ -94,6 +95,16 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.set_num_threads(1)  # at these sizes a second thread only gets in the way of other tests
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def tiny_handler(models_dir: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The endpoint's own handler, drawing the built-in model: made once, as an endpoint makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROFILE", "tiny")
+        patch.setenv("MODELS_DIR", str(models_dir))
+        made: Callable[[dict[str, Any]], dict[str, Any]] = load_handler(HANDLER, models_dir)
+    return made
 
 
 @pytest.fixture

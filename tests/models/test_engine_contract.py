@@ -1,4 +1,7 @@
-"""What every engine promises, checked on the fake and on the real one alike."""
+"""What every engine promises, checked on the fake, on the real one and on both hosted kinds alike.
+
+What concerns steps, rows and previews is promised by the engines that step themselves.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -7,23 +10,57 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.hosting import endpoint, paints, toolkit
 
 from models.engine import Engine
 from models.errors import EmptyPrompt, EngineClosed, KeyInUse, SizeRefused
 from models.fake import FakeEngine
+from models.hosted.backends import EndpointBackend, ServerlessBackend
+from models.hosted.engine import HostedEngine
 from models.loading import load_engine
 from models.profiles import TINY
 from models.requests import Cancelled, Finished
 
 
-@pytest.fixture(params=["fake", "tiny"])
+@pytest.fixture(params=["fake", "tiny", "endpoint", "serverless"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Every kind of engine, for four pictures at once."""
+    match request.param:
+        case "fake":
+            engine: Engine = FakeEngine(TINY, max_batch=4)
+            yield engine
+            engine.close()
+        case "tiny":
+            yield request.getfixturevalue("tiny_engine")
+        case "endpoint":
+            handler = request.getfixturevalue("tiny_handler")
+            with endpoint(toolkit(handler)) as server:
+                backend = EndpointBackend(server.url, "hf_secret", profile="tiny")
+                engine = HostedEngine(TINY, backend, calls_at_once=1)
+                yield engine
+                engine.close()
+        case _:
+            with endpoint(paints()) as server:
+                engine = HostedEngine(TINY, ServerlessBackend("hf_secret", url=server.url), calls_at_once=4)
+                yield engine
+                engine.close()
+
+
+@pytest.fixture(params=["fake", "tiny"])
+def stepping(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The engines that step themselves."""
     if request.param == "fake":
         engine = FakeEngine(TINY, max_batch=4)
         yield engine
         engine.close()
     else:
         yield request.getfixturevalue("tiny_engine")
+
+
+@pytest.fixture
+def backend(engine: Engine) -> str:
+    """What the engine's pictures say they come from."""
+    return engine.backend.name if isinstance(engine, HostedEngine) else "tiny"
 
 
 @pytest.fixture(params=["fake", "tiny"])
@@ -44,25 +81,28 @@ def test_it_is_an_engine(engine: Engine) -> None:
     assert (engine.profile, engine.max_batch) == (TINY, 4)
 
 
-def test_a_finished_picture_has_its_size_and_colours_between_0_and_1(engine: Engine, ask: Any, drain: Any) -> None:
+def test_a_finished_picture_has_its_size_and_colours_between_0_and_1(
+    engine: Engine, backend: str, ask: Any, drain: Any
+) -> None:
     engine.submit(ask("a", width=256, height=192, steps=2))
     finished = drain(engine)[0]["a"]
     assert isinstance(finished, Finished)
     assert (finished.pixels.shape, finished.pixels.dtype) == ((192, 256, 3), np.float32)
     assert finished.pixels.min() >= 0
     assert finished.pixels.max() <= 1
-    assert (finished.steps_run, finished.backend) == (2, "tiny")
+    assert (finished.steps_run, finished.backend) == (2, backend)
     assert finished.denoise_s >= 0
 
 
 def test_pose_applied_tells_whether_the_pose_was_followed(engine: Engine, ask: Any, pose: Any, drain: Any) -> None:
     control = pose((128, 128), 0.5)
-    engine.submit(ask("with", control=control))
+    follows = getattr(getattr(engine, "backend", None), "follows_poses", True)
+    engine.submit(ask("with", control=control, allow_poseless=not follows))
     engine.submit(ask("without"))
     engine.submit(ask("weightless", control=control, control_scale=0.0))
     engine.submit(ask("never", control=control, control_end=0.0))
     told = {key: outcome.pose_applied for key, outcome in drain(engine)[0].items()}
-    assert told == {"with": True, "without": False, "weightless": False, "never": False}
+    assert told == {"with": follows, "without": False, "weightless": False, "never": False}
 
 
 def test_every_key_gets_exactly_one_outcome_in_spite_of_more_requests_than_rows(
@@ -75,33 +115,33 @@ def test_every_key_gets_exactly_one_outcome_in_spite_of_more_requests_than_rows(
     assert not engine.has_work()
 
 
-def test_a_newcomer_joins_the_next_forward(engine: Engine, ask: Any) -> None:
-    engine.submit(ask("early", steps=5))
-    while not engine.step().rows:
+def test_a_newcomer_joins_the_next_forward(stepping: Engine, ask: Any) -> None:
+    stepping.submit(ask("early", steps=5))
+    while not stepping.step().rows:
         pass
-    engine.submit(ask("late", steps=2, guidance=1.0, prompt="other words"))
-    report = engine.step()
+    stepping.submit(ask("late", steps=2, guidance=1.0, prompt="other words"))
+    report = stepping.step()
     assert report.stage == "encode"
-    report = engine.step()
+    report = stepping.step()
     assert report.stage == "step"
     assert report.rows == (("early", 1, 5), ("late", 0, 2))
 
 
-def test_no_forward_mixes_sizes(engine: Engine, ask: Any, drain: Any) -> None:
-    engine.submit(ask("small"))
-    engine.submit(ask("wide", width=256, height=192))
-    engine.submit(ask("small again"))
-    _, reports = drain(engine)
+def test_no_forward_mixes_sizes(stepping: Engine, ask: Any, drain: Any) -> None:
+    stepping.submit(ask("small"))
+    stepping.submit(ask("wide", width=256, height=192))
+    stepping.submit(ask("small again"))
+    _, reports = drain(stepping)
     assert all(len(report.rows) == 1 for report in reports if report.stage == "step")
 
 
-def test_a_cancelled_row_is_in_no_later_forward(engine: Engine, ask: Any, drain: Any) -> None:
-    engine.submit(ask("a", steps=5))
-    engine.submit(ask("b", steps=5))
-    while not engine.step().rows:
+def test_a_cancelled_row_is_in_no_later_forward(stepping: Engine, ask: Any, drain: Any) -> None:
+    stepping.submit(ask("a", steps=5))
+    stepping.submit(ask("b", steps=5))
+    while not stepping.step().rows:
         pass
-    engine.cancel("a")
-    outcomes, reports = drain(engine)
+    stepping.cancel("a")
+    outcomes, reports = drain(stepping)
     assert outcomes["a"] == Cancelled(key="a")
     assert isinstance(outcomes["b"], Finished)
     assert all(row[0] != "a" for report in reports for row in report.rows)
@@ -127,9 +167,14 @@ def test_free_rows_and_live_keys_follow_what_is_in_flight(engine: Engine, ask: A
     assert (engine.free_rows(), engine.live_keys(), engine.current_size()) == (4, (), None)
     engine.submit(ask("a"))
     engine.submit(ask("b"))
-    assert (engine.free_rows(), engine.live_keys(), engine.current_size()) == (2, ("a", "b"), (128, 128))
+    assert (engine.free_rows(), engine.live_keys()) == (2, ("a", "b"))
     drain(engine)
     assert (engine.free_rows(), engine.live_keys(), engine.current_size()) == (4, (), None)
+
+
+def test_who_is_in_flight_says_which_size_may_join_at_once(stepping: Engine, ask: Any) -> None:
+    stepping.submit(ask("a"))
+    assert stepping.current_size() == (128, 128)
 
 
 def test_a_refused_request_leaves_nothing_behind(engine: Engine, ask: Any) -> None:
