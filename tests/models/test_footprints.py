@@ -16,7 +16,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
-from support.flux_configs import FLUX, UNION_PRO, UNION_PRO_2, VAE
+from flux_configs import CLIP, FLUX, T5, UNION_PRO, UNION_PRO_2, VAE
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -29,23 +29,6 @@ from models.modulation import take_out
 from models.profiles import FLUX1_DEV, FLUX1_DEV_UNIONPRO, TINY, Profile
 from models.tiny import tiny_folder
 
-CLIP = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "vocab_size": 49408,
-    "max_position_embeddings": 77,
-    "num_hidden_layers": 12,
-}
-T5 = {
-    "d_model": 4096,
-    "d_ff": 10240,
-    "d_kv": 64,
-    "num_heads": 64,
-    "num_layers": 24,
-    "vocab_size": 32128,
-    "feed_forward_proj": "gated-gelu",
-    "relative_attention_num_buckets": 32,
-}
 SIZES = [(1024, 1024), (512, 512), (768, 1344)]
 
 

@@ -1,4 +1,7 @@
-"""The configurations of FLUX.1-dev's networks at their full size, as their repositories publish them."""
+"""The configurations of FLUX.1-dev's networks at their full size, as their repositories publish them.
+
+Here and nowhere else: `bench_gpu.py` builds the networks from them, and tests hold the product's arithmetic to them.
+"""
 
 from typing import Any
 
@@ -26,4 +29,21 @@ VAE: dict[str, Any] = {
     "latent_channels": 16,
     "use_quant_conv": False,
     "use_post_quant_conv": False,
+}
+CLIP = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "vocab_size": 49408,
+    "max_position_embeddings": 77,
+    "num_hidden_layers": 12,
+}
+T5 = {
+    "d_model": 4096,
+    "d_ff": 10240,
+    "d_kv": 64,
+    "num_heads": 64,
+    "num_layers": 24,
+    "vocab_size": 32128,
+    "feed_forward_proj": "gated-gelu",
+    "relative_attention_num_buckets": 32,
 }
