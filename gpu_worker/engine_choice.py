@@ -14,6 +14,7 @@ from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
 from models.memory_plan import Plan, WeightPrecision, gib
 from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
+from models.quality import VERDICTS, doubt, lossy_mode
 from models.velocity_cache import CacheMode
 from models.weights import find_weights
 from posegen.settings import Settings
@@ -74,7 +75,7 @@ def _fake(options: "Options", settings: Settings) -> LoadedEngine:
 def _local(options: "Options", settings: Settings) -> LoadedEngine:
     import torch
 
-    from models.devices import resolve_device
+    from models.devices import device_title, resolve_device
     from models.loading import load_engine, plan_for
 
     device = resolve_device(options.device)
@@ -82,6 +83,7 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
     sources = parse_sources(settings.model_sources)
     asked = options.precision or settings.precision
     precision = WeightPrecision(asked) if asked else None
+    _tell_doubt(name, lossy_mode(precision, _cache(options, settings)), device_title(device), settings)
     plan = plan_for(name, str(device), cache_dir=settings.models_dir, precision=precision, sources=sources)
     if plan is not None:
         _tell(plan)
@@ -109,6 +111,13 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
 
 def _cache(options: "Options", settings: Settings) -> CacheMode:
     return CacheMode(options.cache or settings.cache)
+
+
+def _tell_doubt(profile_name: str, mode: str | None, device_name: str, settings: Settings) -> None:
+    """Warn of a lossy mode whose pictures were not judged good on this machine."""
+    doubted = mode and doubt(settings.var_dir / VERDICTS, profile_name, mode, device_name)
+    if doubted:
+        log.warning("engine.lossy_mode_not_judged", mode=mode, reason=doubted, judge="scripts/quality_check.py")
 
 
 def _tell(plan: Plan) -> None:

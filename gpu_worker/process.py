@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -60,11 +61,17 @@ class Options:
 
 
 class WorkerProcess:
-    """One worker. `run` blocks in the main thread until a signal, the end of a burst, or a broken engine."""
+    """One worker. `run` blocks in the main thread until a signal, the end of a burst, or a broken engine.
 
-    def __init__(self, options: Options, settings: Settings) -> None:
+    opens: makes the engine; None: `open_engine`, as the options and settings say.
+    """
+
+    def __init__(
+        self, options: Options, settings: Settings, opens: Callable[[Options, Settings], LoadedEngine] | None = None
+    ) -> None:
         self.options = options
         self.settings = settings
+        self._opens = opens
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-6:]}"
         links = Links(
             settings.jwt_secret.get_secret_value(), life_s=settings.url_life_s, base_url=settings.public_base_url
@@ -89,7 +96,7 @@ class WorkerProcess:
         self._install_signals()
         self._enter()
         self.keeper.start()
-        loaded = self.loaded = open_engine(self.options, self.settings)
+        loaded = self.loaded = (self._opens or open_engine)(self.options, self.settings)
         thread, finisher, hands = self._assemble(loaded)
         if self._stop_asked.is_set():
             self._leave(thread, finisher, hands)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from gpu_work import Size
 
-from models.velocity_cache import CacheMode
+from models.velocity_cache import CacheMode, full_steps
 
 STEPS, CONTROL_STEPS = 28, 18
 CONTROL_END = CONTROL_STEPS / STEPS
@@ -34,17 +34,17 @@ class Way(StrEnum):
     OURS_FP8_FAST = "ours_fp8_fast"  # both
 
 
-TITLES = {
+_TITLES = {
     Way.STOCK_SINGLE: "diffusers, one by one",
     Way.STOCK_BATCHED: "diffusers, batched",
-    Way.STOCK_COMPILED: "diffusers, batched, compiled",
+    Way.STOCK_COMPILED: "diffusers, batched",
     Way.OURS: "ours, bf16",
-    Way.OURS_COMPILED: "ours, bf16, compiled",
-    Way.OURS_TABLES: "ours, bf16, compiled, tables",
-    Way.OURS_SAFE: "ours, bf16, compiled, cache safe",
-    Way.OURS_FAST: "ours, bf16, compiled, cache fast",
-    Way.OURS_FP8: "ours, fp8, compiled",
-    Way.OURS_FP8_FAST: "ours, fp8, compiled, cache fast",
+    Way.OURS_COMPILED: "ours, bf16",
+    Way.OURS_TABLES: "ours, bf16, tables",
+    Way.OURS_SAFE: "ours, bf16, cache safe",
+    Way.OURS_FAST: "ours, bf16, cache fast",
+    Way.OURS_FP8: "ours, fp8",
+    Way.OURS_FP8_FAST: "ours, fp8, cache fast",
 }
 STOCK = (Way.STOCK_SINGLE, Way.STOCK_BATCHED, Way.STOCK_COMPILED)
 EAGER_STOCK = (Way.STOCK_SINGLE, Way.STOCK_BATCHED)
@@ -64,6 +64,11 @@ _MOST_ASKED = (
 )
 
 
+def title(way: Way, *, compiled: bool) -> str:
+    """Name a way for people. compiled: whether the run compiled what a worker on a card compiles."""
+    return _TITLES[way] + (", compiled" if compiled and way in COMPILED else "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Cells that take turns."""
@@ -76,7 +81,7 @@ class Group:
     @property
     def name(self) -> str:
         """Size and pictures, for people."""
-        return f"{self.size[0]}x{self.size[1]}, {self.pictures} pictures"
+        return f"{self.size[0]}x{self.size[1]}, {self.pictures} {'pictures' if self.pictures > 1 else 'picture'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +98,24 @@ def groups(plan: str, sizes: Sequence[Size], ways: Sequence[Way]) -> list[Group]
     The short plan measures everything once at the first size, and elsewhere what the bars ask.
     """
     full_size, middle, small = sizes
-    asked = tuple(way for way in ways if way in _MOST_ASKED)
-    ordered = [
-        Group(size=full_size, pictures=4, ways=tuple(ways)),
-        Group(size=middle, pictures=4, ways=asked),
-        Group(size=full_size, pictures=8, ways=asked),
-        Group(size=full_size, pictures=1, ways=asked),
-        Group(size=small, pictures=8, ways=asked),
-        Group(size=full_size, pictures=5, ways=asked),
-    ]
-    if plan == "short":
-        return ordered
-    known = {(group.size, group.pictures): at for at, group in enumerate(ordered)}
-    for pictures in (8, 1, 4, 2, 5, 3):
-        for size in sizes:
-            whole = Group(size=size, pictures=pictures, ways=tuple(ways))
-            at = known.get((size, pictures))
-            if at is None:
-                ordered.append(whole)
-            else:
-                ordered[at] = whole
-    return ordered
+    first = [(full_size, 4), (middle, 4), (full_size, 8), (full_size, 1), (small, 8), (full_size, 5)]
+    rest = [(size, pictures) for pictures in (8, 1, 4, 2, 5, 3) for size in sizes if (size, pictures) not in first]
+    if plan == "full":
+        return [group(size, pictures, ways) for size, pictures in (*first, *rest)]
+    return [group(*first[0], ways), *(group(*where, most_asked(ways)) for where in first[1:])]
+
+
+def group(size: Size, pictures: int, ways: Sequence[Way]) -> Group:
+    """Make a group; one picture in a call is one by one, and is measured once."""
+    return Group(
+        size=size, pictures=pictures, ways=tuple(way for way in ways if (way, pictures) != (Way.STOCK_SINGLE, 1))
+    )
+
+
+def most_asked(ways: Sequence[Way]) -> tuple[Way, ...]:
+    """Return those of some ways that the bars ask for, ours in the form that a worker takes."""
+    instead = () if Way.OURS_COMPILED in ways else (Way.OURS,)
+    return tuple(way for way in ways if way in (*_MOST_ASKED, *instead)) or tuple(ways)
 
 
 def timed_steps(way: Way, repeats: int) -> tuple[int, int]:
@@ -137,6 +139,8 @@ def cost_s(group: Group, speed: Speed, work: Callable[[Size], float], *, compile
     for way in group.ways:
         pictures = 1 if way is Way.STOCK_SINGLE else group.pictures
         steps = sum(timed_steps(way, group.repeats)) + WARM_STEPS
+        if way in CACHES:
+            steps = sum(full_steps(CACHES[way], STEPS, CONTROL_STEPS))
         seconds += (group.repeats * steps + 3) * pictures * work(group.size) / speed.flops
         seconds += speed.compile_s if compiled and way in COMPILED else 0.0
     return seconds
@@ -145,18 +149,21 @@ def cost_s(group: Group, speed: Speed, work: Callable[[Size], float], *, compile
 def affordable(
     wanted: Sequence[Group], left_s: Callable[[], float], cost: Callable[[Group], float]
 ) -> Iterator[tuple[Group, bool]]:
-    """Go through the groups in order, each with whether it still fits, with as many repeats (3, 2, 1) as fit.
+    """Go through the groups in order, each with whether it fits: with as many repeats (3, 2, 1) as fit, at last only
+    the ways that the bars ask for.
 
     Time and cost are asked anew before each: both change with what was measured.
     """
-    for group in wanted:
-        for repeats in range(group.repeats, 0, -1):
-            fewer = replace(group, repeats=repeats)
-            if cost(fewer) <= left_s():
-                yield fewer, True
+    for whole in wanted:
+        smaller = replace(whole, ways=most_asked(whole.ways))
+        for tried in (
+            replace(of, repeats=repeats) for of in (whole, smaller) for repeats in range(whole.repeats, 0, -1)
+        ):
+            if cost(tried) <= left_s():
+                yield tried, True
                 break
         else:
-            yield group, False
+            yield whole, False
 
 
 def in_turns(ways: Sequence[Way], repeats: int) -> Iterator[tuple[int, Way]]:

@@ -1,12 +1,16 @@
 """What the command line and the settings say about the engine reaches it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gpu_worker.engine_choice import open_engine
 from gpu_worker.process import Options
 from models.inflight import InflightEngine
+from models.quality import VERDICTS, verdict_file
 from models.stepping import SteppedEngine
 from models.velocity_cache import CacheMode
 from posegen.settings import Settings
@@ -42,3 +46,19 @@ def test_the_real_engine_is_told_too(tmp_path: Path) -> None:
     assert isinstance(engine, InflightEngine)
     assert engine.cache is CacheMode.FAST
     engine.close()
+
+
+def test_a_lossy_mode_that_was_not_judged_good_here_is_warned_of_and_drawn_all_the_same(tmp_path: Path) -> None:
+    def opened(cache: str) -> list[dict[str, Any]]:
+        with capture_logs() as logs:
+            options = Options(device="cpu", profile="tiny", cache=cache)
+            open_engine(options, settings(tmp_path, previews="off")).engine.close()
+        return [line for line in logs if line["event"] == "engine.lossy_mode_not_judged"]
+
+    assert opened("off") == []
+    (warning,) = opened("safe")
+    assert (warning["log_level"], warning["mode"]) == ("warning", "safe")
+    file = verdict_file(tmp_path / VERDICTS, "tiny")
+    file.parent.mkdir()
+    file.write_text(json.dumps({"device_name": "CPU", "modes": {"safe": {"passed": True}}}))
+    assert opened("safe") == []
