@@ -1,19 +1,15 @@
 """The machine itself: Python, free disk and memory, open files, the port of the API."""
 
-import json
 import platform
 import resource
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from posegen.alive import HEALTH_PATH, health_at
 from posegen.doctor.findings import Finding, Told
 from posegen.doctor.subject import Subject
 from posegen.ports import free_port, is_free
@@ -24,8 +20,6 @@ TIGHT_BYTES, FULL_BYTES = 10 * 10**9, 10**9
 TIGHT_FILES, FEW_FILES = 4096, 1024
 """Files that a process may open: each live browser and each connection of the pool is one."""
 LEAST_MEMORY_BYTES = 2 * 10**9
-_HEALTH = "/api/apps/pose-generator/health"
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to ask whoever listens on every address
 
 
 def check_python(_subject: Subject, told: Told) -> Iterator[Finding]:
@@ -92,14 +86,16 @@ def check_port(subject: Subject, told: Told) -> Iterator[Finding]:
     if is_free(port, host):
         yield told.ok(f"port {port} is free for the API")
         return
-    answer = _health_at(_EVERYWHERE.get(host, host), port)
+    answer = health_at(host, port)
     if answer is None:
         yield told.fail(
             f"port {port} cannot be had, and no Posegen answers there",
             "Set PORT to a free one above 1023, or end what listens there: ss -ltnp",
         )
     elif answer.get("status") == "unhealthy":
-        yield told.warn(f"a Posegen answers on port {port}: unhealthy", f"Ask it what it lacks: curl :{port}{_HEALTH}")
+        yield told.warn(
+            f"a Posegen answers on port {port}: unhealthy", f"Ask it what it lacks: curl :{port}{HEALTH_PATH}"
+        )
     else:
         yield told.ok(f"a Posegen answers on port {port}: {answer.get('status')}")
 
@@ -107,21 +103,3 @@ def check_port(subject: Subject, told: Told) -> Iterator[Finding]:
 def existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there."""
     return next(there for there in (folder, *folder.parents) if there.exists())
-
-
-def _health_at(host: str, port: int) -> dict[str, Any] | None:
-    """Return what a Posegen there says of itself; None when whoever listens is none."""
-    url = f"http://[{host}]:{port}{_HEALTH}" if ":" in host else f"http://{host}:{port}{_HEALTH}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
-    try:
-        with opener.open(url, timeout=3) as answer:
-            told = json.load(answer)
-    except urllib.error.HTTPError as refused:
-        with refused:
-            try:
-                told = json.load(refused)
-            except ValueError:
-                return None
-    except (OSError, ValueError, HTTPException):
-        return None
-    return told if isinstance(told, dict) and told.get("app") == "pose-generator" else None
