@@ -48,25 +48,14 @@ def first_answer(session: Session, repeatable: Repeatable, *, now: datetime) -> 
     if not 1 <= len(repeatable.key) <= LONGEST_KEY:
         message = f"An Idempotency-Key has 1 to {LONGEST_KEY} characters."
         raise BadInput(message, [FieldProblem(field="Idempotency-Key", message=message)])
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    reserved = session.execute(
-        insert(IdempotencyKey)
-        .values(
-            user_id=repeatable.user_id,
-            key=repeatable.key,
-            body_sha256=repeatable.sha256,
-            answer=None,
-            created_at=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.key)
-    ).scalar_one_or_none()
-    if reserved is not None:
-        return None
-    row = session.get_one(IdempotencyKey, (repeatable.user_id, repeatable.key))
-    if row.body_sha256 != repeatable.sha256 or row.answer is None:
-        raise IdempotencyMismatch(repeatable.key)
-    return row.answer
+    while not _reserve(session, repeatable, now):
+        row = session.get(IdempotencyKey, (repeatable.user_id, repeatable.key), populate_existing=True)
+        if row is None:
+            continue  # it was forgotten between the two statements, and is free again
+        if row.body_sha256 != repeatable.sha256 or row.answer is None:
+            raise IdempotencyMismatch(repeatable.key)
+        return row.answer
+    return None
 
 
 def keep_answer(session: Session, repeatable: Repeatable, answer: Mapping[str, Any]) -> None:
@@ -81,3 +70,21 @@ def prune_keys(session: Session, *, now: datetime) -> None:
         .where(IdempotencyKey.created_at < now - KEPT_FOR)
         .execution_options(synchronize_session=False)
     )
+
+
+def _reserve(session: Session, repeatable: Repeatable, now: datetime) -> bool:
+    """Write the key; False when it is there already, which is known only after the end of a twin's transaction."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    reserved = session.execute(
+        insert(IdempotencyKey)
+        .values(
+            user_id=repeatable.user_id,
+            key=repeatable.key,
+            body_sha256=repeatable.sha256,
+            answer=None,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.key)
+    ).scalar_one_or_none()
+    return reserved is not None

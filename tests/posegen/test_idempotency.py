@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from support.house import NOW, House, later
 from support.waiting import wait_until
 
@@ -103,6 +103,28 @@ def test_a_twin_of_a_call_that_was_refused_is_a_first_call(postgres_house: House
         wait_until(lambda: _waits_for_a_lock(house))
         session.rollback()
         assert twin.result(30) is None
+
+
+def test_a_repeat_at_the_moment_its_key_is_forgotten_is_a_first_call(postgres_house: House) -> None:
+    house = postgres_house
+    house.customer()
+    answer(house, repeatable())
+    forgotten: list[str] = []
+
+    with house.database.writing() as session:
+
+        def forget(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if statement.startswith("INSERT INTO idempotency_keys") and not forgotten:
+                forgotten.append(statement)
+                with house.database.writing() as other:
+                    prune(other, now=NOW + KEPT_FOR + timedelta(seconds=1))
+
+        event.listen(session.connection(), "after_cursor_execute", forget)
+        assert first_answer(session, repeatable(), now=later(1)) is None
+        keep_answer(session, repeatable(), {"generationId": "h"})
+
+    assert forgotten
+    assert ask(house, repeatable()) == {"generationId": "h"}
 
 
 def _waits_for_a_lock(house: House) -> bool:
