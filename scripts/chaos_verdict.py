@@ -26,6 +26,8 @@ from posegen.tables import GeneratedPicture, Generation, LedgerEntry, User, User
 TAKEOVER_P99_S = 30.0
 RUNG_AGAIN_S = 15.0
 SPEND_S = 2.0
+ENOUGH_FAULTS = 10
+"""So many faults of a kind must have hit something; fewer may have met nothing but idle workers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -217,6 +219,12 @@ class Counting:
             "failed_without_cause",
             (f"picture {i.id}: {i.error_code}, {i.crashes} crashes ({i.alone_crashes} alone)" for i in unasked),
         )
+        asked = {call["path"].split("/")[-2] for call in self._calls.of("call") if call["path"].endswith("/cancel")}
+        stopped = [item for item in self._items.values() if item.status == ItemStatus.CANCELLED]
+        self._wrong(
+            "failed_without_cause",
+            (f"picture {i.id} was cancelled by nobody" for i in stopped if i.generation_id not in asked),
+        )
         bad = [call for call in self._calls.of("call") if call["status"] >= 500 and call["status"] != 503]
         self._wrong("bad_5xx", (f"{c['method']} {c['path']}: {c['status']} {c['said']}" for c in bad))
         refused = self._calls.of("order_refused")  # everybody has credits for far more than a run
@@ -315,6 +323,13 @@ class Counting:
             self.report.broken.append(f"{self.report.orders} orders were taken, {plan.orders} were wanted")
         never = [str(fault) for fault, wanted in plan.faults.items() if wanted and not self.report.faults.get(fault)]
         self.report.broken += [f"the fault {name} was never inflicted" for name in never]
+        for fault, hits, nothing in (
+            (Fault.WORKER_KILL, self.report.takeovers, "no picture of a killed worker was taken over"),
+            (Fault.WORKER_STOP, self.report.ghosts_overtaken, "no stopped worker was overtaken"),
+            (Fault.REDIS_KILL, self.report.spends_redis_away, "nobody ordered while Redis was away"),
+        ):
+            if self.report.faults.get(fault, 0) >= ENOUGH_FAULTS and not hits:
+                self.report.broken.append(nothing)
 
 
 def faults_of(done: Mapping[str, int]) -> dict[str, int]:

@@ -122,6 +122,7 @@ class Stage:
         with self.house.database.writing() as session:
             cancel_generation(session, last.generation_id or "", "ann", now=NOW)
         last.cancelled = True
+        self.calls.add("call", status=200, method="POST", path=f"/generations/{last.generation_id}/cancel", said="")
         self.files.look()
         self.listen()
 
@@ -213,6 +214,10 @@ def poison_forgotten(stage: Stage) -> None:
     stage.ground.notes._kept.clear()
 
 
+def cancel_forgotten(stage: Stage) -> None:
+    stage.calls._kept.clear()
+
+
 def deaf(stage: Stage) -> None:
     del stage.client.ear.told[2]
 
@@ -252,6 +257,7 @@ PLANTS: tuple[tuple[Callable[[Stage], None], set[str]], ...] = (
     (sql(f"UPDATE work_items SET worker = 'another' WHERE id = {DELIVERED}"), {"stale_writes"}),
     (sql("UPDATE stored_objects SET size_bytes = 4 WHERE key LIKE '%.png'"), {"stale_writes"}),
     (poison_forgotten, {"failed_without_cause"}),
+    (cancel_forgotten, {"failed_without_cause"}),
     (call(500), {"bad_5xx"}),
     (noted("order_refused", customer="ann", status=402, answer="too few credits"), {"orders_refused"}),
     (other_file, {"overwritten"}),
@@ -338,11 +344,22 @@ def test_a_run_in_which_nothing_was_tried_proves_nothing(stage: Stage) -> None:
     ]
 
 
+def test_a_run_whose_faults_hit_nobody_proves_nothing(stage: Stage) -> None:
+    stage.faults = {"worker-kill": 10, "worker-stop": 10, "redis-kill": 10}
+
+    assert stage.judge().broken == [
+        "no picture of a killed worker was taken over",
+        "no stopped worker was overtaken",
+        "nobody ordered while Redis was away",
+    ]
+
+
 def test_a_run_in_which_nothing_was_delivered_proves_nothing(sqlite_url: str, tmp_path: Path) -> None:
     with staged(sqlite_url, tmp_path) as stage:
         stage.order(WORDS[0], 1)
         with stage.house.database.writing() as session:
             cancel_generation(session, stage.client.sent[0].generation_id or "", "ann", now=NOW)
+        stage.calls.add("call", status=200, path=f"/{stage.client.sent[0].generation_id}/cancel")
         stage.listen()
 
         assert stage.judge().broken == ["no picture was delivered"]
