@@ -87,6 +87,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.DatabaseAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.OutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.BellAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.StorageAway: HTTPStatus.SERVICE_UNAVAILABLE,
     domain.NoProfileKnown: HTTPStatus.SERVICE_UNAVAILABLE,

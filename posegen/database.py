@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from posegen.crash_points import Act, Moment, reached
-from posegen.errors import BadInput, DatabaseAway
+from posegen.errors import BadInput, DatabaseAway, OutcomeUnknown
 
 SQLITE_BUSY_S = 15.0
 """How long a SQLite writer waits for the one before it."""
@@ -57,13 +57,21 @@ class Database:
     def writing(self, act: Act = Act.COMMIT_REQUEST) -> Iterator[Session]:
         """Yield a session in one transaction: committed at the end, rolled back if the block raises.
 
-        Raises DatabaseAway when SQL cannot be reached; then nothing of the block was kept, save for a connection that
-        broke inside COMMIT itself, whose outcome only SQL knows (every write of ours is therefore safe to repeat).
+        Raises DatabaseAway when SQL cannot be reached; then nothing of the block was kept. For a connection that broke
+        inside COMMIT itself this is OutcomeUnknown, for only SQL knows (every write of ours is safe to repeat).
         """
         with _away_told(), self._in_turn(), Session(self._writer, expire_on_commit=False) as session:
-            with session.begin():
-                yield session
-                reached(Moment.BEFORE, act)
+            is_committing = False
+            try:
+                with session.begin():
+                    yield session
+                    session.flush()  # what can be refused is refused before COMMIT
+                    reached(Moment.BEFORE, act)
+                    is_committing = True
+            except DBAPIError as error:
+                if is_committing and error.connection_invalidated:
+                    raise OutcomeUnknown from error
+                raise
             reached(Moment.AFTER, act)
 
     @contextmanager

@@ -14,7 +14,8 @@
     ├── QuotaExceeded            the unlimited tier's pictures of today do not cover the order
     ├── IdempotencyMismatch      the key was used before, with another body
     └── Unavailable              a part of the service is away; try again later
-        ├── DatabaseAway
+        ├── DatabaseAway         nothing was written
+        │   └── OutcomeUnknown   it fell silent in COMMIT: the writing may be done
         ├── BellAway             Redis does not answer; the order itself is safe in SQL
         ├── StorageAway
         ├── NoProfileKnown       no worker ever reported and PROFILE is not set
@@ -185,6 +186,19 @@ class DatabaseAway(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The database does not answer; nothing was charged. Please try again in a moment.")
+
+
+class OutcomeUnknown(DatabaseAway):
+    """The database fell silent in the middle of COMMIT; only it knows whether the writing was done."""
+
+    code = "outcome_unknown"
+
+    def __init__(self) -> None:
+        Unavailable.__init__(
+            self,
+            "The database fell silent at the last moment, so this may have been done. Please look before you try again; "
+            "with the same Idempotency-Key nothing is charged twice.",
+        )
 
 
 class BellAway(Unavailable):

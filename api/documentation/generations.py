@@ -26,6 +26,7 @@ from posegen.errors import (
     NotAvailableYet,
     NotEnoughCredits,
     NotFound,
+    OutcomeUnknown,
     QuotaExceeded,
     WordingRefused,
 )
@@ -97,6 +98,7 @@ _PAYING = (
             "RateLimit": '"orders";r=0;t=12, "pictures";r=590;t=12',
         },
     ),
+    OutcomeUnknown(),
 )
 PLACING = (*_REFUSED_ORDER, *_PAYING)
 PLACED_HEADERS = ("Location", "RateLimit-Policy", "RateLimit")

@@ -485,3 +485,31 @@ def test_a_commit_that_fails_is_an_error_and_not_a_202(postgres_served: tuple[Se
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "location" not in answer.headers
     assert kept(house) == before
+
+
+def test_an_order_whose_commit_is_not_answered_is_not_said_to_have_cost_nothing(
+    postgres_served: tuple[Served, House],
+) -> None:
+    """The connection ends inside COMMIT: nobody can tell what became of it, but the key makes a repeat safe."""
+    served, house = postgres_served
+    asked = body(house)
+    with house.database.writing() as session:
+        end_yourself = "BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END"
+        session.execute(text(f"CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$ {end_yourself} $$"))
+        session.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER break AFTER INSERT ON generations"
+                " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION break()"
+            )
+        )
+    ann = served.client("ann")
+
+    unknown = ann.post(GENERATE, json=asked, headers={"Idempotency-Key": "k"})
+    with house.database.writing() as session:
+        session.execute(text("DROP TRIGGER break ON generations"))
+    again = ann.post(GENERATE, json=asked, headers={"Idempotency-Key": "k"})
+
+    assert (unknown.status_code, unknown.json()["code"]) == (503, "outcome_unknown")
+    assert unknown.headers["retry-after"]
+    assert again.status_code == 202
+    assert house.balance("ann") == 1000 - again.json()["creditCharged"]

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from posegen import database as database_module
 from posegen import postgresql
 from posegen.database import Database, database_now
-from posegen.errors import BadInput, DatabaseAway
+from posegen.errors import BadInput, DatabaseAway, OutcomeUnknown
 from posegen.projects import create_project
 from posegen.tables import User
 
@@ -168,8 +168,9 @@ def test_a_postgresql_that_ends_in_a_transaction_is_away(
             postgres_server.stop()
             session.execute(select(User.id))
 
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseAway) as away:
         break_in_the_middle()
+    assert type(away.value) is DatabaseAway  # before COMMIT: certainly nothing was kept
 
     postgres_server.start()
     assert postgres_house.balance("ann") == 100_000
@@ -238,7 +239,7 @@ def test_a_postgresql_that_is_silent_is_away_until_it_speaks(
 
     try:
         began = monotonic()
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(OutcomeUnknown):
             freeze_in_the_middle()  # silent in COMMIT
         with pytest.raises(DatabaseAway):
             hasty_house.balance("ann")  # silent to a new connection
