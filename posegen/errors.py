@@ -184,8 +184,10 @@ class DatabaseAway(Unavailable):
 
     code = "database_away"
 
-    def __init__(self) -> None:
-        super().__init__("The database does not answer; nothing was charged. Please try again in a moment.")
+    def __init__(
+        self, message: str = "The database does not answer; nothing was charged. Please try again in a moment."
+    ) -> None:
+        super().__init__(message)
 
 
 class OutcomeUnknown(DatabaseAway):
@@ -194,10 +196,9 @@ class OutcomeUnknown(DatabaseAway):
     code = "outcome_unknown"
 
     def __init__(self) -> None:
-        Unavailable.__init__(
-            self,
-            "The database fell silent at the last moment, so this may have been done. Please look before you try again; "
-            "with the same Idempotency-Key nothing is charged twice.",
+        super().__init__(
+            "The database fell silent at the last moment, so this may have been done. Please look before you try "
+            "again; with the same Idempotency-Key nothing is charged twice."
         )
 
 

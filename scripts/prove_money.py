@@ -103,7 +103,9 @@ def _machine(db: str, asked: argparse.Namespace) -> dict[str, Any]:
     with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
         runs = [pool.submit(machine_in_process, db, share, asked.steps) for _ in range(asked.processes)]
         taken = sum((run.result() for run in runs), Counter[str]())  # an example that broke is raised here
-    return {"examples": share * asked.processes, "steps_each": asked.steps, "taken": dict(taken), "good": True}
+    examples, steps = taken.pop("examples"), taken.pop("steps")
+    enough = examples >= asked.examples and steps >= asked.examples * asked.steps
+    return {"examples": examples, "steps": steps, "taken": dict(taken), "good": enough}
 
 
 def machine_in_process(db: str, examples: int, steps: int) -> Counter[str]:

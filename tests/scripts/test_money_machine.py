@@ -31,6 +31,8 @@ def test_nothing_that_can_happen_makes_the_books_disagree_on_sqlite(sqlite_url: 
     taken = run_machine(fresh, examples=15, steps=40, repeatable=True)
 
     assert all(taken[step] for step in TAKEN), taken
+    assert taken["examples"] >= 15
+    assert taken["steps"] >= 15 * 40
 
 
 def test_nothing_that_can_happen_makes_the_books_disagree_on_postgresql(
