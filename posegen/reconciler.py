@@ -106,7 +106,8 @@ class Healer:
             log.exception("reconciler.broke")
             self._witness_since = None
         else:
-            self._witness_since = self._witness_since or done.ended_at
+            # The older of both: when the database's clock was set back, nobody has seen its future.
+            self._witness_since = min(self._witness_since or done.ended_at, done.ended_at)
             if self._away:
                 log.info("reconciler.database_back")
             self._away = False

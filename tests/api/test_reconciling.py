@@ -105,6 +105,12 @@ def test_a_healer_is_a_witness_from_its_first_good_round_on(witnesses: Callable[
     assert witnesses(ended(1), ended(2), ended(3)) == [None, ended(1).ended_at, ended(1).ended_at]
 
 
+def test_a_healer_is_a_witness_of_the_time_after_the_clock_was_set_back(
+    witnesses: Callable[..., list[datetime | None]],
+) -> None:
+    assert witnesses(ended(5), ended(1), ended(2)) == [None, ended(5).ended_at, ended(1).ended_at]
+
+
 @pytest.mark.parametrize("trouble", [DatabaseAway(), ValueError("unexpected")])
 def test_after_any_trouble_a_healer_is_a_new_witness(
     witnesses: Callable[..., list[datetime | None]], trouble: Exception
