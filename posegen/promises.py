@@ -332,7 +332,13 @@ def _items() -> Check:
                 name="only what was not delivered is ordered again",
                 broken=and_(
                     WorkItem.retry_of.is_not(None),
-                    or_(original.status.not_in(UNDELIVERED), original.user_id != WorkItem.user_id),
+                    or_(
+                        original.id.is_(
+                            None
+                        ),  # the chain is torn: what was before it looks as if it never was repeated
+                        original.status.not_in(UNDELIVERED),
+                        original.user_id != WorkItem.user_id,
+                    ),
                 ),
                 figures={**state, "retry_of": _column(WorkItem.retry_of), "its_status": _column(original.status)},
             ),

@@ -80,6 +80,7 @@ BREAKS = (
         " WHERE id = (SELECT id FROM work_items WHERE status = 'queued' LIMIT 1)",
         {AGAIN},
     ),
+    ("UPDATE work_items SET retry_of = 'nothing' WHERE id = (SELECT id FROM work_items LIMIT 1)", {AGAIN}),
     ("UPDATE generated_pictures SET generation_id = '{bob}' WHERE generation_id = '{ann}'", {AS_FINAL}),
     ("DELETE FROM stored_objects WHERE key LIKE '%.webp'", {FILES}),
 )
