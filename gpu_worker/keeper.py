@@ -14,8 +14,9 @@ from gpu_worker.engine_thread import EngineThread
 from gpu_worker.hands import Hands
 from posegen.crash_points import Act
 from posegen.database import Database, database_now
+from posegen.detections import DetectionClaim
 from posegen.errors import DatabaseAway
-from posegen.leases import renew_leases, still_held
+from posegen.leases import Claim, renew_leases, still_held
 from posegen.workforce import HEARTBEAT_EVERY_S, WorkerReport, report
 
 log = structlog.get_logger()
@@ -71,9 +72,9 @@ class Keeper(threading.Thread):
         hands.end_overdue_detection()
         held = desk.renewable(engine_is_well=engine_thread.is_well())
         detection = desk.detection()
-        pairs = [(one.claim.item_id, one.claim.attempt) for one in held]
+        pairs = [_pair(one.claim) for one in held]
         if detection is not None:
-            pairs.append((detection.claim.item_id, detection.claim.attempt))
+            pairs.append(_pair(detection.claim))
         if not pairs:
             return
         if monotonic() - self._renewed >= self._lease_s / 4:
@@ -84,9 +85,13 @@ class Keeper(threading.Thread):
             with self._database.reading() as session:
                 kept = still_held(session, pairs)
         here_still = {one.key for one in desk.held()}
-        lost = [one for one in held if one.claim.item_id not in kept and one.key in here_still]
+        lost = [one for one in held if _pair(one.claim) not in kept and one.key in here_still]
         if lost:
             log.info("claims.lost", items=[one.claim.item_id for one in lost])
             hands.forget(lost)
-        if detection is not None and detection.claim.item_id not in kept and desk.drop_detection(detection.claim):
+        if detection is not None and _pair(detection.claim) not in kept and desk.drop_detection(detection.claim):
             log.info("claims.lost", items=[detection.claim.item_id])
+
+
+def _pair(claim: Claim | DetectionClaim) -> tuple[str, int]:
+    return claim.item_id, claim.attempt

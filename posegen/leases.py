@@ -89,8 +89,13 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
     return claims
 
 
-def renew_leases(session: Session, held: Sequence[tuple[str, int]], *, lease_s: float, now: datetime) -> set[str]:
-    """Prolong the leases of (item id, attempt) pairs; return the ids still held. The rest were taken or cancelled."""
+def renew_leases(
+    session: Session, held: Sequence[tuple[str, int]], *, lease_s: float, now: datetime
+) -> set[tuple[str, int]]:
+    """Prolong the leases of (item id, attempt) pairs; return those still held. The rest were taken or cancelled.
+
+    Whoever slept through a lease may have claimed the same picture again: then only the newer pair is held.
+    """
     kept = set()
     for item_id, attempt in sorted(held):
         won = session.execute(
@@ -100,19 +105,18 @@ def renew_leases(session: Session, held: Sequence[tuple[str, int]], *, lease_s: 
             .execution_options(synchronize_session=False)
         )
         if won.rowcount:  # type: ignore[attr-defined]
-            kept.add(item_id)
+            kept.add((item_id, attempt))
     return kept
 
 
-def still_held(session: Session, held: Sequence[tuple[str, int]]) -> set[str]:
-    """Return the ids of the (item id, attempt) pairs that are still held. Writes nothing."""
+def still_held(session: Session, held: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Return those of the (item id, attempt) pairs that are still held. Writes nothing."""
     rows = session.execute(
         select(WorkItem.id, WorkItem.attempt).where(
             WorkItem.id.in_([item_id for item_id, _attempt in held]), WorkItem.status == ItemStatus.DRAWING
         )
     )
-    alive = {(row[0], row[1]) for row in rows}
-    return {item_id for item_id, attempt in held if (item_id, attempt) in alive}
+    return {(row[0], row[1]) for row in rows} & set(held)
 
 
 def has_queued(session: Session, profile: str) -> bool:

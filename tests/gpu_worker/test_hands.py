@@ -11,6 +11,7 @@ from models.fake import FakeTrouble
 from models.loras import Lora
 from posegen.finishing import cancel_generation
 from posegen.orders import Order, place_order
+from posegen.recovery import return_lapsed
 from posegen.statuses import GenerationStatus, ItemStatus
 from posegen.tables import WorkItem
 
@@ -167,6 +168,24 @@ def test_a_cancelled_generation_leaves_the_engine(bench: "Bench") -> None:
     generation = bench.house.generation(placed.generation_id)
     assert (generation.status, generation.credit_refunded) == (GenerationStatus.CANCELLED, 120)
     assert bench.stored() == []
+
+
+def test_a_picture_that_was_slept_through_leaves_the_engine_though_it_was_claimed_again(bench: "Bench") -> None:
+    """The worker was stopped past its lease; awake, it claims its own picture before it looks at what it lost."""
+    bench.house.order("ann", 1)
+    (slept,) = bench.house.claim(1)
+    before = bench.desk.take(slept)
+    with bench.house.database.writing() as session:
+        return_lapsed(session, witness_since=None, now=later(60))
+    (again,) = bench.house.claim(1, now=later(60))
+    after = bench.desk.take(again)
+    bench.keeper.watch(bench.desk, bench.thread, bench.hands)
+
+    bench.keeper.start()
+    wait_until(lambda: len(bench.desk.held()) < 2, message="the lost claim to go")
+
+    assert before != after
+    assert [held.key for held in bench.desk.held()] == [after]
 
 
 def test_a_broken_engine_ends_the_claiming(bench: "Bench") -> None:

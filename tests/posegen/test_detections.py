@@ -163,8 +163,9 @@ def test_a_worker_that_lost_its_photo_cannot_write(house: House, ann: str) -> No
 
 def test_a_held_photo_is_kept_by_renewing_its_lease(house: House, ann: str) -> None:
     taken = claimed_after_placing(house)
+    held = (taken.item_id, taken.attempt)
     with house.database.writing() as session:
-        assert renew_leases(session, [(taken.item_id, taken.attempt)], lease_s=20, now=later(15)) == {taken.item_id}
+        assert renew_leases(session, [held], lease_s=20, now=later(15)) == {held}
 
     assert heal(house, at_s=30) == Recovered(requeued=0, failed=0)
 

@@ -20,10 +20,13 @@ from posegen.tables import Generation, User, WorkItem
 LARGE = (256, 256)
 
 
-def renew(house: House, claims: list[Claim], *, now_s: float = 10) -> set[str]:
-    held = [(claim.item_id, claim.attempt) for claim in claims]
+def pairs(*claims: Claim) -> list[tuple[str, int]]:
+    return [(claim.item_id, claim.attempt) for claim in claims]
+
+
+def renew(house: House, claims: list[Claim], *, now_s: float = 10) -> set[tuple[str, int]]:
     with house.database.writing() as session:
-        return renew_leases(session, held, lease_s=20, now=later(now_s))
+        return renew_leases(session, pairs(*claims), lease_s=20, now=later(now_s))
 
 
 def return_to_queue(house: House, claim: Claim) -> bool:
@@ -202,7 +205,7 @@ def test_renewing_prolongs_the_lease(house: House) -> None:
     house.order("ann", 2)
     claims = house.claim()
 
-    assert renew(house, claims) == {claim.item_id for claim in claims}
+    assert renew(house, claims) == set(pairs(*claims))
 
     assert {item.lease_until for item in house.items()} == {later(30)}
 
@@ -215,7 +218,7 @@ def test_a_lease_that_was_lost_is_not_renewed(house: House) -> None:
     return_to_queue(house, taken_over)
     house.claim(worker="w2")
 
-    assert renew(house, [kept, delivered, taken_over]) == {kept.item_id}
+    assert renew(house, [kept, delivered, taken_over]) == set(pairs(kept))
 
 
 def test_looking_at_what_is_held_prolongs_nothing(house: House) -> None:
@@ -226,7 +229,7 @@ def test_looking_at_what_is_held_prolongs_nothing(house: House) -> None:
     house.claim(worker="w2")
 
     with house.database.reading() as session:
-        assert still_held(session, [(claim.item_id, claim.attempt) for claim in (kept, lost)]) == {kept.item_id}
+        assert still_held(session, pairs(kept, lost)) == set(pairs(kept))
 
     assert house.item(kept.item_id).lease_until == later(20)
 
