@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from gpu_worker.errors import CannotStart, WorkerError
 from gpu_worker.process import Options, WorkerProcess
 from models.memory_plan import WeightPrecision
+from models.switches import AttentionKind, Compiling
 from models.velocity_cache import CacheMode
 from posegen.errors import PosegenError
 from posegen.logs import set_up_logging
@@ -32,6 +33,16 @@ def main() -> int:
     parser.add_argument(
         "--cache", choices=[mode.value for mode in CacheMode], help="steps to extrapolate (default: CACHE, else off)"
     )
+    parser.add_argument(
+        "--compile",
+        choices=[choice.value for choice in Compiling],
+        help="compile the networks' blocks (default: COMPILE, else auto: on a card)",
+    )
+    parser.add_argument(
+        "--attention",
+        choices=[kind.value for kind in AttentionKind],
+        help="code for the attention (default: ATTENTION, else auto: the fastest that is there)",
+    )
     parser.add_argument("--burst", action="store_true", help="draw what is queued, then exit")
     given = parser.parse_args()
     options = Options(
@@ -40,6 +51,8 @@ def main() -> int:
         max_batch=given.max_batch,
         precision=given.precision,
         cache=given.cache,
+        compile=given.compile,
+        attention=given.attention,
         burst=given.burst,
     )
     try:

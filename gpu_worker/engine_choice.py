@@ -4,6 +4,7 @@ torch is imported here and nowhere else in the worker, and only after the proces
 """
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +16,7 @@ from models.fake import FakeEngine
 from models.memory_plan import Plan, WeightPrecision, gib
 from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
 from models.quality import VERDICTS, doubt, lossy_mode
+from models.switches import AttentionKind, Compiling
 from models.velocity_cache import CacheMode
 from models.weights import find_weights
 from posegen.settings import Settings
@@ -34,11 +36,13 @@ TROUBLED = "troubled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedEngine:
-    """An engine that is warm, and what it runs on."""
+    """An engine that is warm, what it runs on, and how: compiled or not, with which attention (None: with none)."""
 
     engine: Engine
     device: str
     device_name: str | None
+    compiled: bool = False
+    attention: str | None = None
 
 
 def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
@@ -98,15 +102,26 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         plan=plan,
         loras_dir=settings.loras_folder,
         cache=_cache(options, settings),
+        compile=Compiling(options.compile or settings.compile),
+        attention=AttentionKind(options.attention or settings.attention),
     )
+    log.info("engine.warming_up", compiled=engine.compiled, attention=engine.attention)
+    began = monotonic()
     engine.warm_up()
+    log.info("engine.warm", compiled=engine.compiled, warm_up_s=round(monotonic() - began, 1))
     for (width, height), forward_s in engine.measured.items():
         rows = engine.batching.size_limit((width, height))
         log.info("engine.batch", size=f"{width}x{height}", rows=rows, forward_s=forward_s)
     if engine.view is not None:
         log.info("engine.previews", view=engine.view.name, note=engine.view.note)
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return LoadedEngine(engine=engine, device=str(device), device_name=device_name)
+    return LoadedEngine(
+        engine=engine,
+        device=str(device),
+        device_name=device_name,
+        compiled=engine.compiled,
+        attention=engine.attention,
+    )
 
 
 def _cache(options: "Options", settings: Settings) -> CacheMode:

@@ -18,7 +18,7 @@ from models.requests import Outcome, StepReport
 log = structlog.get_logger()
 
 FIRST_CALL_S = 900.0
-"""A first call may compile or page weights in."""
+"""A first call may page weights in; one that meets a new size compiles for it."""
 LATER_CALL_S = 120.0
 """Any later call that takes longer is a hang: leases of what is in the engine are not renewed beyond it."""
 
@@ -63,7 +63,10 @@ class EngineThread(threading.Thread):
         if self.failed.is_set():
             return False
         began = self._call_began
-        return began is None or monotonic() - began < (LATER_CALL_S if self._calls else FIRST_CALL_S)
+        if began is None:
+            return True
+        is_long = self._calls == 0 or self.engine.is_preparing()
+        return monotonic() - began < (FIRST_CALL_S if is_long else LATER_CALL_S)
 
     def run(self) -> None:
         """Step, hand on, wait; until stopped or broken."""

@@ -57,6 +57,8 @@ class Options:
     max_batch: int | None = None
     precision: str | None = None
     cache: str | None = None
+    compile: str | None = None
+    attention: str | None = None
     burst: bool = False
 
 

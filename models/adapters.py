@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_pipeline import FluxLoraLoaderMixin
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -30,11 +31,15 @@ class Adapters:
     """The LoRAs of one transformer. `check` may be called from any thread, the rest from the one that steps.
 
     precomputed: the transformer's modulation was taken out (models.modulation). LoRAs that change it are then refused:
-    its tables are made of the layers as they were.
+    its tables are made of the layers as they were. sets_aside: while none are used, put the layers themselves back into
+    the transformer, for code that was compiled for it as it was loaded.
     """
 
-    def __init__(self, transformer: nn.Module, folder: Path, *, precomputed: bool) -> None:
+    def __init__(self, transformer: nn.Module, folder: Path, *, precomputed: bool, sets_aside: bool = False) -> None:
         self._network: Any = transformer
+        self._sets_aside = sets_aside
+        # What peft put in the place of layers, with whose they are and their name there, while it is not in use.
+        self._aside: list[tuple[nn.Module, str, Any]] = []
         self._folder = folder
         self._precomputed = precomputed
         self._used: tuple[Lora, ...] = ()
@@ -59,6 +64,20 @@ class Adapters:
         if loras == self._used:
             return
         files = find_loras(loras, shelf(self._folder) if loras else {})
+        self._bring_back()
+        try:
+            self._switch(loras, files, dtype=dtype, device=device)
+        finally:
+            if self._sets_aside and not self._used:
+                self._set_aside()
+
+    def close(self) -> None:
+        """Forget what is set aside; the transformer is not used any more."""
+        self._aside.clear()
+
+    def _switch(
+        self, loras: tuple[Lora, ...], files: dict[str, Path], *, dtype: torch.dtype, device: torch.device
+    ) -> None:
         if self._loaded:
             self._network.disable_lora()
         self._used = ()
@@ -70,6 +89,20 @@ class Adapters:
             self._network.enable_lora()
         self._used = loras
         self._forget(set(files))
+
+    def _set_aside(self) -> None:
+        for name, module in list(self._network.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                parent, _, own = name.rpartition(".")
+                layer: Any = module
+                self._aside.append((self._network.get_submodule(parent), own, layer))
+        for owner, own, layer in self._aside:
+            setattr(owner, own, layer.base_layer)
+
+    def _bring_back(self) -> None:
+        while self._aside:
+            owner, own, layer = self._aside.pop()
+            setattr(owner, own, layer)
 
     def _load(self, name: str, path: Path, *, dtype: torch.dtype, device: torch.device) -> None:
         status = path.stat()

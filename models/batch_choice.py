@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 Size = tuple[int, int]
 
 BUCKETS = (1, 2, 4, 8)
-"""The batches that are measured. Any number of rows below the chosen one may be drawn, too."""
+"""The batches that are measured. Any number of rows below the chosen one may be drawn, too; compiled code is made for
+these numbers only (see `warm_parts`)."""
 WITHIN = 0.03
 """The share of the best throughput that may be given up for a smaller batch."""
 ALIKE = 0.05
@@ -26,6 +27,15 @@ def best_batch(forward_s: Mapping[int, float]) -> int:
     throughput = {batch: batch / seconds for batch, seconds in forward_s.items()}
     enough = (1 - WITHIN) * max(throughput.values())
     return min(batch for batch, rate in throughput.items() if rate >= enough)
+
+
+def warm_parts(rows: int) -> tuple[int, ...]:
+    """Return the batches, each one of BUCKETS, that `rows` rows are computed as: 5 as 4 + 1, and nothing is padded."""
+    parts = []
+    for bucket in reversed(BUCKETS):
+        parts += [bucket] * (rows // bucket)
+        rows %= bucket
+    return tuple(parts)
 
 
 def batch_per_size(measured: Mapping[Size, Mapping[int, float]], sizes: Sequence[Size]) -> dict[Size, int]:

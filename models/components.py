@@ -124,3 +124,8 @@ def _narrow_through_host(tensor: Tensor, dtype: torch.dtype) -> None:
     device = tensor.device
     tensor.data = tensor.data.cpu().to(dtype)
     tensor.data = tensor.data.to(device)
+
+
+def config(network: nn.Module) -> Any:
+    """Read a network's configuration, whose attributes torch's types do not know."""
+    return network.config

@@ -1,7 +1,9 @@
 """Which device to draw on, and what its faults mean. The only place that reads torch's errors."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -23,14 +25,41 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(wanted)
 
 
+def keep_compiled_in(folder: Path) -> None:
+    """Let compiled code outlive the process in a folder; call before anything is compiled.
+
+    torch and triton key it by code, shapes, versions and card, and know no other way to be told where. What an
+    operator set in the environment stays; a folder that cannot be written is a fault of compiling, found there.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute()))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder.absolute() / "triton"))
+
+
 def device_title(device: torch.device) -> str:
     """Name a device for people: the card's product name, or CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
+def uploaded(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a host's tensor on the device; nobody waits for the copy."""
+    if device.type != "cuda":
+        return tensor
+    # Pinned memory: the copy goes along while the previous step still computes.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 # What the libraries say beside torch.OutOfMemoryError: the host's allocator, CUDA's own calls (pinned memory, streams),
 # and the handles that cuBLAS and cuDNN make on first use.
 _FULL = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+def tells_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, is for lack of memory."""
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -61,6 +61,9 @@ class Engine(Protocol):
         Finds out how many rows fit. Raises OutOfMemory when one alone does not, CardFailed when nothing works.
         """
 
+    def is_preparing(self) -> bool:
+        """Whether the step in progress has to compile code first, or did, which may take minutes. Thread-safe."""
+
     def close(self) -> None:
         """Give up every live sample without outcome and free the device. Later submits raise EngineClosed.
 

@@ -32,6 +32,7 @@ ModelsError                 models_error        root of everything this package 
 ├── DeviceMissing           device_missing      the device asked for is not there
 ├── CardTooSmall            card_too_small      no way to place the networks fits the card; known before loading
 ├── LibraryMissing          library_missing     an optional library that this way of drawing needs
+├── AttentionMissing        attention_missing   the attention asked for does not work on this device
 ├── OutOfMemory             out_of_memory       one picture alone does not fit the card
 ├── BadPicture              bad_picture         NaN or all black, also in higher precision
 ├── HostedFailed            hosted_failed       a hosted endpoint did not draw
@@ -387,6 +388,16 @@ class LibraryMissing(ModelsError):
         super().__init__(
             f"{purpose} needs {library}, which cannot be used here ({reason}): pip install -c constraints.txt {library}"
         )
+
+
+class AttentionMissing(ModelsError):
+    """The attention asked for cannot be used on this device, or gives wrong numbers on it."""
+
+    code = "attention_missing"
+
+    def __init__(self, attention: str, reason: str) -> None:
+        self.attention, self.reason = attention, reason
+        super().__init__(f"Attention {attention!r} cannot be used here ({reason}): leave it at auto, or choose native.")
 
 
 class OutOfMemory(ModelsError):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.adapters import Adapters
 from models.arrival import Decoded, Glimpses
+from models.denoising import Conditions
 from models.devices import Pace, faults_named
 from models.errors import CardFailed, LoraMissing
 from models.loras import applied
@@ -22,12 +23,12 @@ from models.memory_plan import Plan
 from models.modulation import Conditioning, Vectors, vectors_at
 from models.previews import View, expected
 from models.requests import PictureRequest
-from models.runner import Conditions, FluxRunner, Words
+from models.runner import FluxRunner, Words
 from models.sample import Sample
 from models.schedule import image_tokens
 from models.stepping import SteppedEngine
 from models.velocity_cache import CacheMode, coast_weights
-from models.warming import choose_batches, find_rows, timed
+from models.warming import choose_batches, find_rows, meet_batches, timed
 
 CACHED_PROMPTS = 64
 CACHED_CONTROLS = 32
@@ -109,6 +110,16 @@ class InflightEngine(SteppedEngine):
         self.measured: dict[tuple[int, int], dict[int, float]] = {}
         # The stacked conditions of the last forward, for as long as its rows stay the same.
         self._stacked: tuple[list[RowTensors], int, Conditions] | None = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether blocks are compiled; false also once that failed (`runner.blocks.failure` says why)."""
+        return self.runner.blocks.are_there
+
+    @property
+    def attention(self) -> str:
+        """The name of what works out the attention, one of models.switches.AttentionKind."""
+        return self.runner.attention.kind.value
 
     def submit(self, request: PictureRequest) -> None:
         """Queue a picture; see Engine. Its LoRAs are looked for here, before it waits for a row."""
@@ -194,7 +205,9 @@ class InflightEngine(SteppedEngine):
         request = ordered[0].request
         with faults_named(self.runner.device):
             self._use_loras(request)
-            self.runner.precision.use(precise=request.precise)
+            self.runner.suit(precise=request.precise, adapted=bool(request.loras))
+            following = sum(row.wants_control() for row in ordered)
+            self._prepares |= self.runner.compiles_for(len(ordered), following, request.size)
             with torch.inference_mode():
                 vectors = vectors_at([row.table for row in tensors], [row.steps_done for row in ordered])
                 numbers = self.runner.row_numbers([_row_numbers(row) for row in ordered], vectors)
@@ -285,6 +298,8 @@ class InflightEngine(SteppedEngine):
                 self.max_batch = max(map(self.batching.size_limit, self.profile.sizes))
             else:
                 find_rows(self)
+                if self.compiled:
+                    meet_batches(self)
         except RuntimeError as e:
             # Whatever a library cannot do with these networks on this device, it will not be able to do later.
             raise CardFailed(str(self.runner.device), str(e).splitlines()[0]) from e
@@ -308,6 +323,8 @@ class InflightEngine(SteppedEngine):
         self._controls.clear()
         self._tables.clear()
         self.view = None
+        if self._adapters is not None:
+            self._adapters.close()
         self.runner.parts.free()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

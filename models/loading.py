@@ -23,9 +23,11 @@ from transformers.models.t5.modeling_t5 import T5EncoderModel
 from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
 from models.adapters import Adapters
+from models.attention import attention_for
 from models.batch_choice import BUCKETS
 from models.checking import CheckedWeights, check_weights
 from models.checkpoints import Checkpoint
+from models.compiling import COMPILED, compile_blocks
 from models.components import FluxComponents
 from models.devices import faults_named, resolve_device
 from models.errors import OutOfMemory, WeightsMissing, WrongKind
@@ -44,6 +46,7 @@ from models.reading import read_network
 from models.runner import FluxRunner
 from models.schedule import Schedule
 from models.stepping import DoesNotFit
+from models.switches import AttentionKind, Compiling
 from models.tiny import tiny_folder
 from models.velocity_cache import CacheMode
 from models.weights import BASE, CONTROLNET, WeightFolders, find_weights
@@ -61,6 +64,8 @@ def load_engine(
     loras_dir: Path | None = None,
     plan: Plan | None = None,
     cache: CacheMode = CacheMode.OFF,
+    compile: Compiling = Compiling.AUTO,
+    attention: AttentionKind = AttentionKind.AUTO,
 ) -> InflightEngine:
     """Load a profile onto a device. max_batch None: on a CPU what the profile says, on a card what warming up finds
     worth it for each size, within what memory allows.
@@ -69,9 +74,11 @@ def load_engine(
     loras_dir: where LoRAs lie, None: `loras` beside the weights.
     cache: which steps are skipped (see models.velocity_cache).
     plan: what goes where, as `plan_for` gives it. None: on a card, the lossless one; on a CPU everything stays.
+    compile, attention: how the networks compute (see models.switches); compiled code is kept in cache_dir.
 
     On a CPU it sets torch's threads for the whole process as the profile says. Raises UnknownProfile, DeviceMissing,
-    WeightsMissing, WeightsUnfit, CardTooSmall, LibraryMissing, OutOfMemory (the weights do not fit), CardFailed.
+    WeightsMissing, WeightsUnfit, CardTooSmall, LibraryMissing, AttentionMissing, OutOfMemory (the weights do not fit),
+    CardFailed.
     """
     known = sourced(find_profile(profile), sources or {})
     target = resolve_device(device)
@@ -82,10 +89,18 @@ def load_engine(
         plan = _plan(known, target, folders, None)
     components = load_components(folders, target, known, with_tables=modulation == "tables", plan=plan)
     default_batch = BUCKETS[-1] if target.type == "cuda" else known.cpu_max_batch
-    runner = FluxRunner(known, components)
+    runner = FluxRunner(
+        known,
+        components,
+        attention=attention_for(components, attention),
+        blocks=compile_blocks(components, compile, plan, cache_dir / COMPILED),
+    )
     view = _view(runner, cache_dir) if previews else None
     adapters = Adapters(
-        components.transformer, loras_dir or cache_dir / LORAS, precomputed=components.modulation is not None
+        components.transformer,
+        loras_dir or cache_dir / LORAS,
+        precomputed=components.modulation is not None,
+        sets_aside=runner.blocks.are_there,
     )
     engine = InflightEngine(runner, default_batch if max_batch is None else max_batch, view, cache, adapters=adapters)
     if plan is not None:

@@ -59,6 +59,10 @@ class Vectors:
     transformer: Tensor
     controlnet: Tensor
 
+    def rows(self, begin: int, end: int) -> "Vectors":
+        """Return some rows."""
+        return Vectors(transformer=self.transformer[begin:end], controlnet=self.controlnet[begin:end])
+
 
 def vectors_at(tables: Sequence[Vectors | None], steps: Sequence[int]) -> Vectors | None:
     """Take a step's vectors out of each picture's table, for one forward; None for networks that make their own."""

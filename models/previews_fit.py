@@ -14,10 +14,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from models import layout
+from models.denoising import Conditions
 from models.modulation import Conditioning, vectors_at
 from models.previews import LinearView, expected
 from models.profiles import PIXEL_MULTIPLE
-from models.runner import Conditions, FluxRunner
+from models.runner import FluxRunner
 from models.schedule import image_tokens
 
 _COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple", "pink", "brown", "grey", "cyan")

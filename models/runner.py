@@ -1,8 +1,6 @@
 """What a FLUX picture is made of, stage by stage: words, control picture, one Euler step, pixels.
 
-Tensors in, tensors out; no queue and no request is known here. All rows of a call share size and text length and are
-otherwise independent: FLUX modulates per row, so timestep, guidance and conditioning scale are vectors. Nothing in
-`denoise` reads a value back from the device.
+Tensors in, tensors out; no queue and no request is known here. The Euler step itself is `models.denoising`'s.
 """
 
 from collections.abc import Sequence
@@ -16,11 +14,15 @@ from torch import Tensor
 
 from models import layout
 from models.arrival import Decoded, Glimpses
-from models.components import FluxComponents, Precision
-from models.devices import CopyEnd
-from models.modulation import Conditioning, Vectors, timestep_of
+from models.attention import Attention
+from models.compiling import CompiledBlocks
+from models.components import FluxComponents, Precision, config
+from models.denoising import Conditions, Denoiser, RowNumbers
+from models.devices import CopyEnd, uploaded
+from models.modulation import Conditioning, Vectors
 from models.previews import View, to_bytes
 from models.profiles import Profile
+from models.switches import AttentionKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,42 +33,24 @@ class Words:
     pooled: Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What stays the same while a batch is denoised. b rows, of which the first k may be asked to follow a control.
-
-    embeds: (b, text tokens, d); pooled: (b, p); control: (k, n, 64) packed latents of the control pictures, or None.
-    """
-
-    embeds: Tensor
-    pooled: Tensor
-    control: Tensor | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowNumbers:
-    """The numbers of one step, one per row and on the device: sigma, sigma_next, guidance, control_scale, (b,) fp32.
-
-    vectors: the rows' modulation in this step, where the networks do not make it themselves.
-    """
-
-    sigma: Tensor
-    sigma_next: Tensor
-    guidance: Tensor
-    control_scale: Tensor
-    vectors: Vectors | None
-
-
 class FluxRunner:
-    """Runs the components of one profile on one device."""
+    """Runs the components of one profile on one device. attention None: torch's own; blocks None: none are compiled."""
 
-    def __init__(self, profile: Profile, components: FluxComponents) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        components: FluxComponents,
+        attention: Attention | None = None,
+        blocks: CompiledBlocks | None = None,
+    ) -> None:
         self.profile = profile
+        self.attention = attention or Attention((components.transformer, components.controlnet), AttentionKind.NATIVE)
+        self.blocks = blocks or CompiledBlocks()
         self.parts = components
         self.device = components.device
         self.precision = Precision(components)
         self.channels: int = config(components.vae).latent_channels
-        self._ids: dict[tuple[int, int], Tensor] = {}
+        self._denoiser = Denoiser(components, self.precision, self.blocks, profile.control_mode)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -88,7 +72,7 @@ class FluxRunner:
         # No attention mask on purpose: FLUX was trained with the padding visible, and its pipelines pass none.
         encoded = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         ids: Tensor = encoded.input_ids
-        return self._upload(ids)
+        return uploaded(ids, self.device)
 
     def encode_controls(self, pictures: Sequence[Image]) -> Tensor:
         """Encode RGB pictures of one size into packed latents, (b, n, 64).
@@ -97,7 +81,7 @@ class FluxRunner:
         seed and can be cached.
         """
         pixels = np.stack([np.asarray(picture, dtype=np.uint8) for picture in pictures])
-        colours = self._upload(torch.from_numpy(pixels)).permute(0, 3, 1, 2).contiguous().float() / 255
+        colours = uploaded(torch.from_numpy(pixels), self.device).permute(0, 3, 1, 2).contiguous().float() / 255
         latents = self.parts.vae.encode((2 * colours - 1).to(self.dtype)).latent_dist.mode()  # type: ignore[operator]
         vae = config(self.parts.vae)
         scaled: Tensor = (latents - vae.shift_factor) * vae.scaling_factor
@@ -105,7 +89,7 @@ class FluxRunner:
 
     def starting_noise(self, seed: int, width: int, height: int) -> Tensor:
         """Return the noise a picture starts from, (n, 64) in fp32 on the device."""
-        return self._upload(layout.starting_noise(seed, self.channels, height // 8, width // 8))
+        return uploaded(layout.starting_noise(seed, self.channels, height // 8, width // 8), self.device)
 
     def tables(self, wanted: Sequence[Conditioning]) -> list[Vectors | None]:
         """Make the modulation tables of pictures in one pass; None where the networks hold their modulation."""
@@ -118,62 +102,29 @@ class FluxRunner:
         self, rows: Sequence[tuple[float, float, float, float]], vectors: Vectors | None = None
     ) -> RowNumbers:
         """Upload (sigma, sigma_next, guidance, control_scale) of every row at once."""
-        columns = self._upload(torch.tensor(rows, dtype=torch.float32)).unbind(dim=1)
+        columns = uploaded(torch.tensor(rows, dtype=torch.float32), self.device).unbind(dim=1)
         return RowNumbers(
             sigma=columns[0], sigma_next=columns[1], guidance=columns[2], control_scale=columns[3], vectors=vectors
         )
 
+    def suit(self, *, precise: bool, adapted: bool) -> None:
+        """Get the networks ready for the forwards to come. Call outside torch.inference_mode.
+
+        adapted: they have LoRAs. Raises what torch raises for lack of memory.
+        """
+        self.precision.use(precise=precise)
+        self.attention.use(precise=precise)
+        self.blocks.use(wanted=not precise and not adapted)
+
+    def compiles_for(self, rows: int, following: int, size: tuple[int, int]) -> bool:
+        """Tell whether `denoise` would have code to compile first, for rows of which so many follow a control."""
+        return self._denoiser.compiles_for(rows, following, size)
+
     def denoise(
         self, latents: Tensor, conditions: Conditions, numbers: RowNumbers, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Move every row one Euler step; returns new latents, the old ones stay, and the velocity they moved with.
-
-        latents and velocity: (b, n, 64) fp32. The rows of conditions.control follow it, the others are drawn without
-        ControlNet.
-        """
-        hidden = latents.to(self.dtype)
-        timestep = timestep_of(numbers.sigma, self.dtype)
-        shared = {
-            "txt_ids": self._text_ids(conditions.embeds.shape[1]),
-            "img_ids": self._image_ids(*size),
-            "return_dict": False,
-        }
-        residuals = self._control(hidden, timestep, conditions, numbers, shared)
-        velocity = self.parts.transformer(
-            hidden_states=hidden,
-            timestep=timestep,
-            guidance=numbers.guidance if config(self.parts.transformer).guidance_embeds else None,
-            pooled_projections=conditions.pooled if numbers.vectors is None else numbers.vectors.transformer,
-            encoder_hidden_states=conditions.embeds,
-            controlnet_block_samples=residuals[0],
-            controlnet_single_block_samples=residuals[1],
-            **shared,
-        )[0]
-        step = (numbers.sigma_next - numbers.sigma).to(latents.dtype)
-        velocity = velocity.to(latents.dtype)
-        return latents + step[:, None, None] * velocity, velocity
-
-    def _control(
-        self, hidden: Tensor, timestep: Tensor, conditions: Conditions, numbers: RowNumbers, shared: dict[str, Any]
-    ) -> tuple[list[Tensor] | None, list[Tensor] | None]:
-        """Run the ControlNet for the first k rows; the residuals of the others are zero."""
-        control = conditions.control
-        if control is None:
-            return None, None
-        k, b = control.shape[0], hidden.shape[0]
-        mode = self.profile.control_mode
-        double, single = self.parts.controlnet(
-            hidden_states=hidden[:k],
-            controlnet_cond=control,
-            controlnet_mode=None if mode is None else torch.full((k, 1), mode, dtype=torch.long, device=self.device),
-            conditioning_scale=numbers.control_scale[:k, None, None].to(self.dtype),
-            timestep=timestep[:k],
-            guidance=numbers.guidance[:k] if config(self.parts.controlnet).guidance_embeds else None,
-            pooled_projections=(conditions.pooled if numbers.vectors is None else numbers.vectors.controlnet)[:k],
-            encoder_hidden_states=conditions.embeds[:k],
-            **shared,
-        )
-        return _with_zero_rows(double, b), _with_zero_rows(single, b)
+        """Move every row one Euler step; see Denoiser."""
+        return self._denoiser.denoise(latents, conditions, numbers, size)
 
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Decoded:
         """Turn (b, n, 64) latents into pictures, and send them to the host."""
@@ -203,32 +154,3 @@ class FluxRunner:
         # Only into pinned memory does the copy go along while the next step computes. torch keeps the memory from
         # being used again before the copy has ended, whoever forgets it.
         return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-
-    def _upload(self, tensor: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return tensor
-        # Pinned memory: the copy goes along while the previous step still computes.
-        return tensor.pin_memory().to(self.device, non_blocking=True)
-
-    def _text_ids(self, tokens: int) -> Tensor:
-        return torch.zeros(tokens, 3, device=self.device, dtype=self.dtype)
-
-    def _image_ids(self, width: int, height: int) -> Tensor:
-        ids = self._ids.get((width, height))
-        if ids is None:
-            ids = self._ids[width, height] = self._upload(layout.image_ids(height // 8, width // 8))
-        # diffusers' pipeline passes positions in the model's dtype; bf16 holds integers to 256 exactly.
-        return ids.to(self.dtype)
-
-
-def config(network: torch.nn.Module) -> Any:
-    """Read a network's configuration, whose attributes torch's types do not know."""
-    return network.config
-
-
-def _with_zero_rows(residuals: list[Tensor] | None, rows: int) -> list[Tensor] | None:
-    """Pad every residual (k, n, d) with zero rows to (rows, n, d)."""
-    if residuals is None or residuals[0].shape[0] == rows:
-        return residuals
-    missing = rows - residuals[0].shape[0]
-    return [torch.nn.functional.pad(residual, (0, 0, 0, 0, 0, missing)) for residual in residuals]

@@ -45,6 +45,7 @@ class SteppedEngine(ABC):
         self.batching = Batching(profile, max_batch)
         self.max_batch = max_batch
         self._forwards = 0
+        self._prepares = False
         self._arriving: deque[tuple[tuple[Sample, ...], Decoded]] = deque()
         # Pictures, each with the step that its preview on the way is of.
         self._glimpsed: deque[tuple[tuple[tuple[Sample, int], ...], Glimpses]] = deque()
@@ -77,6 +78,7 @@ class SteppedEngine(ABC):
 
     def step(self) -> StepReport:
         """Do the next piece of work; see Engine."""
+        self._prepares = False
         decision = self.batching.decide()
         outcomes: list[Outcome] = [Cancelled(key=sample.key) for sample in decision.cancelled]
         started = time.perf_counter()
@@ -262,6 +264,10 @@ class SteppedEngine(ABC):
     def current_loras(self) -> tuple[Lora, ...] | None:
         """The LoRAs that join at once; see Engine."""
         return self.batching.current_loras()
+
+    def is_preparing(self) -> bool:
+        """Whether this step compiles something; see Engine. An engine that does sets `_prepares` before it begins."""
+        return self._prepares
 
     def close(self) -> None:
         """Forget every sample and refuse from now on; see Engine."""

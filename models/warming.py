@@ -53,6 +53,18 @@ def find_rows(engine: Warmable) -> None:
             return
 
 
+def meet_batches(engine: Warmable) -> None:
+    """Run every batch that compiled code is made for, up to what fits of the default size. Call after find_rows."""
+    size = engine.profile.default_size
+    for rows in BUCKETS:
+        samples = samples_of(engine.profile, size, rows)
+        if rows <= engine.batching.row_limit(samples[0].lane):
+            try:
+                engine.rehearse(samples, 0)
+            except DoesNotFit:  # compiling takes memory, too; more rows are tried when there are pictures for them
+                return
+
+
 def choose_batches(engine: Warmable) -> dict[Size, dict[int, float]]:
     """Measure forwards of every size, and let as many rows of it share one as are worth it.
 

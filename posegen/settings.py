@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     precision: Literal["", "bf16", "fp8", "int8", "nf4"] = Field("", description="Weights; empty: lossless, as bf16")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
     cache: Literal["off", "safe", "fast"] = Field("off", description="Steps that workers extrapolate; not exact")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="Whether workers compile the networks' blocks")
+    attention: Literal["auto", "native", "cudnn", "flash", "flash3"] = Field(
+        "auto", description="The code that workers compute attention with"
+    )
     url_expires_in: str = Field("24h", description="How long a picture's signed URL works, at least")
     lease_s: int = Field(20, ge=2, le=600, description="Seconds after which a silent worker's pictures are taken back")
     recover_every_s: float = Field(3.0, gt=0, le=60, description="Seconds between two rounds of the reconciler")

@@ -145,6 +145,10 @@ class HostedEngine:
     def warm_up(self) -> None:
         """Ask nothing: an endpoint that sleeps costs nothing, and the first picture wakes it."""
 
+    def is_preparing(self) -> bool:
+        """Nothing is compiled here; see Engine."""
+        return False
+
     def close(self) -> None:
         """Forget everything, end the calls and refuse from now on; see Engine."""
         with self._changed:

@@ -63,7 +63,7 @@ def test_published_weights_on_a_cpu_need_no_plan(tmp_path: Path) -> None:
             Options(device="cpu", profile="tiny", precision="bf16"), settings(tmp_path, precision="nf4", previews="off")
         )
     loaded.engine.close()
-    assert [entry["event"] for entry in told] == ["engine.loading"]
+    assert [entry["event"] for entry in told] == ["engine.loading", "engine.warming_up", "engine.warm"]
 
 
 @pytest.mark.parametrize(

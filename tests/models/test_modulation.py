@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.components import FluxComponents
+from models.denoising import Conditions
 from models.devices import resolve_device
 from models.errors import WrongKind
 from models.inflight import InflightEngine
@@ -27,7 +28,7 @@ from models.loading import load_components, load_engine, weight_folders
 from models.modulation import Conditioning, UnknownModulation, take_out, timestep_of, vectors_at
 from models.profiles import TINY
 from models.requests import Finished, PictureRequest
-from models.runner import Conditions, FluxRunner
+from models.runner import FluxRunner
 
 CPU = resolve_device("cpu")
 SIZE = (128, 128)
