@@ -27,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTokenizer, T5Config, T5Tokenizer
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
-from models.components import FluxComponents
+from models.components import FluxComponents, config
 from models.errors import WeightsMissing
 from models.library_noise import quiet_libraries
 from models.loading import load_components, weight_folders
@@ -35,7 +35,7 @@ from models.memory_plan import WeightPrecision
 from models.modulation import take_out
 from models.profiles import Profile
 from models.quantising import quantise
-from models.runner import FluxRunner, Words, config
+from models.runner import FluxRunner, Words
 from models.schedule import Schedule
 from models.tiny import tiny_folder
 from models.weights import BASE, CONTROLNET

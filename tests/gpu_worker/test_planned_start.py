@@ -42,7 +42,7 @@ def test_the_flag_decides_the_weights_and_else_the_setting_and_their_library_mus
 def test_the_plan_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
     with capture_logs() as told, pytest.raises(CannotStart):
         open_engine(Options(device="cpu", profile="tiny", precision="int8"), settings(tmp_path))
-    assert [entry["event"] for entry in told] == ["engine.plan", "engine.loading"]
+    assert [entry["event"] for entry in told] == ["engine.lossy_mode_not_judged", "engine.plan", "engine.loading"]
     assert (told[0]["weights"], told[0]["text_encoders"], told[0]["used"]) == ("int8", "resident", "0.8 GiB")
     assert "int8 was asked for" in told[0]["reasons"][0]
 
