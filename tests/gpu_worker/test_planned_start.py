@@ -43,8 +43,8 @@ def test_the_plan_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
     with capture_logs() as told, pytest.raises(CannotStart):
         open_engine(Options(device="cpu", profile="tiny", precision="int8"), settings(tmp_path))
     assert [entry["event"] for entry in told] == ["engine.lossy_mode_not_judged", "engine.plan", "engine.loading"]
-    assert (told[0]["weights"], told[0]["text_encoders"], told[0]["used"]) == ("int8", "resident", "0.8 GiB")
-    assert "int8 was asked for" in told[0]["reasons"][0]
+    assert (told[1]["weights"], told[1]["text_encoders"], told[1]["used"]) == ("int8", "resident", "0.8 GiB")
+    assert "int8 was asked for" in told[1]["reasons"][0]
 
 
 def test_a_plan_that_does_not_fit_is_no_start_and_names_what_would(
