@@ -24,6 +24,8 @@ from api.field_problems import field_problem_of
 from api.wire.base import iso
 from models.errors import UnknownProfile
 from posegen import errors as domain
+from posegen.backup import BackupUnfit
+from posegen.dumps import DumpFailed, NotWiped
 from posegen.errors import FieldProblem
 from posegen.poses import errors as poses
 from posegen.private_redis import RedisNotStarted, RedisServerMissing
@@ -97,6 +99,9 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     RedisNotStarted: HTTPStatus.SERVICE_UNAVAILABLE,
     poses.PoseError: HTTPStatus.BAD_REQUEST,
     poses.PoseRefused: HTTPStatus.BAD_REQUEST,
+    BackupUnfit: HTTPStatus.BAD_REQUEST,  # these three are the command's; no route keeps or restores anything
+    NotWiped: HTTPStatus.CONFLICT,
+    DumpFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     poses.MapSizeRefused: HTTPStatus.BAD_REQUEST,
     poses.PoseFileRefused: HTTPStatus.INTERNAL_SERVER_ERROR,  # a broken installation, not a broken request
     poses.SheetRefused: HTTPStatus.BAD_REQUEST,

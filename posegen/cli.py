@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from posegen import accounts, ledger, migrating, quota
 from posegen.announcing import Announcer
+from posegen.backup_command import backup, restore
 from posegen.bell import Bell
 from posegen.books import read_books
 from posegen.database import Database, database_now
@@ -41,6 +42,8 @@ app.add_typer(credits_app, name="credits")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")
 app.command("doctor")(doctor)
+app.command("backup")(backup)
+app.command("restore")(restore)
 
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="POSEGEN_PASSWORD")

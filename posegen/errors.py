@@ -4,11 +4,13 @@
     ├── BadInput                 the caller sent something that cannot be accepted; nothing was changed
     │   ├── NotAvailableYet      asked for something that this version does not do
     │   ├── WordingRefused       a prompt with wording the house does not draw
+    │   ├── BackupUnfit          (posegen.backup) no whole backup, or one that cannot be laid here
     │   ├── TooLarge             an upload with more bytes or pixels than are read here
     │   └── UnsupportedMedia     an upload in a format that is not read here
     ├── NotFound                 no such thing, or it belongs to somebody else
     ├── Conflict                 the thing is in a state that does not allow it
-    │   └── EmailTaken
+    │   ├── EmailTaken
+    │   └── NotWiped             (posegen.dumps) a backup would be laid where something is
     ├── LoginRefused             e-mail and password do not belong together
     ├── NotEnoughCredits         the balance does not cover the order
     ├── QuotaExceeded            the unlimited tier's pictures of today do not cover the order
@@ -21,6 +23,7 @@
         ├── NoProfileKnown       no worker ever reported and PROFILE is not set
         ├── NoDetector           no live worker can find poses in photos
         ├── TooBusy              more photos are being uploaded than are checked at a time
+        ├── DumpFailed           (posegen.dumps) the database's own tools could not write or read a dump
         ├── RedisServerMissing   (posegen.private_redis) there is no redis-server on this machine
         └── RedisNotStarted      (posegen.private_redis) the private Redis ended or did not answer
 
