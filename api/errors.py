@@ -83,6 +83,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     domain.NotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.EmailTaken: HTTPStatus.CONFLICT,
+    domain.PosesNotFollowed: HTTPStatus.CONFLICT,
     domain.LoginRefused: HTTPStatus.UNAUTHORIZED,
     domain.NotEnoughCredits: HTTPStatus.PAYMENT_REQUIRED,
     domain.QuotaExceeded: HTTPStatus.FORBIDDEN,

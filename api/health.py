@@ -14,7 +14,7 @@ from api.wire.base import iso
 from posegen.database import database_now
 from posegen.detections import detector_of
 from posegen.errors import BellAway, DatabaseAway
-from posegen.leases import queued_profiles
+from posegen.pose_control import follows_poses, hosted_of, undrawable
 from posegen.statuses import WorkerStatus
 from posegen.tables import WorkerRow
 from posegen.workforce import live_workers
@@ -32,13 +32,11 @@ class Health(StrEnum):
 
 def health_of(service: Service) -> dict[str, Any]:
     """Return the answer of `GET /health`."""
-    database, workers, queued = _database(service)
+    database, workers, without_worker = _database(service)
     redis, queue = _redis(service)
-    drawn = {worker["profile"] for worker in workers}
-    without_worker = {profile: pictures for profile, pictures in queued.items() if profile not in drawn}
     if without_worker:
         queue = _told_of_waiting(queue, without_worker)
-    ready = [worker for worker in workers if worker["status"] == WorkerStatus.READY]
+    ready = [worker for worker in workers if worker["status"] == WorkerStatus.READY and _draws_now(worker)]
     if database["status"] != Health.HEALTHY:
         status = Health.UNHEALTHY
     elif redis["status"] != Health.HEALTHY or not ready or without_worker:
@@ -56,14 +54,15 @@ def health_of(service: Service) -> dict[str, Any]:
 
 
 def _database(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]:
-    """Return the check of the database, the live workers, and how many pictures of each profile wait."""
+    """Return the check of the database, the live workers, and the pictures by profile that none of them draws."""
     try:
         with service.database.reading() as session:
-            workers = [_told(row) for row in live_workers(session, now=database_now(session))]
-            queued = queued_profiles(session)
+            rows = live_workers(session, now=database_now(session))
+            workers = [_told(row) for row in rows]
+            without_worker = undrawable(session, rows)
     except DatabaseAway as error:
         return {"status": Health.UNHEALTHY, "message": str(error)}, [], {}
-    return {"status": Health.HEALTHY, "dialect": service.database.dialect}, workers, queued
+    return {"status": Health.HEALTHY, "dialect": service.database.dialect}, workers, without_worker
 
 
 def _redis(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -94,8 +93,17 @@ def _told_of_waiting(queue: dict[str, Any], without_worker: dict[str, int]) -> d
 def _drawing(workers: list[dict[str, Any]], ready: list[dict[str, Any]]) -> dict[str, Any]:
     if ready:
         return {"status": Health.HEALTHY, "profiles": sorted({worker["profile"] for worker in ready})}
-    message = "A worker is starting." if workers else "No worker is running; start one with python -m gpu_worker."
+    shut = [worker["hosted"] for worker in workers if not _draws_now(worker)]
+    if shut:
+        message = f"The hosted endpoint is {shut[0]['state']} ({shut[0]['reason']}). {shut[0]['remedy'] or ''}".strip()
+    else:
+        message = "A worker is starting." if workers else "No worker is running; start one with python -m gpu_worker."
     return {"status": Health.DEGRADED, "profiles": [], "message": message}
+
+
+def _draws_now(worker: dict[str, Any]) -> bool:
+    """Tell whether a worker's endpoint, if it draws at one, is known to be of no use at the moment."""
+    return worker["hosted"] is None or worker["hosted"].get("state") in ("untried", "ready", "busy", "waking")
 
 
 def _told(row: WorkerRow) -> dict[str, Any]:
@@ -105,6 +113,8 @@ def _told(row: WorkerRow) -> dict[str, Any]:
         "deviceName": row.device_name,
         "profile": row.profile,
         "detector": detector_of(row),
+        "followsPoses": follows_poses(row),
+        "hosted": hosted_of(row),
         "status": row.status,
         "maxBatch": row.max_batch,
         "rowsActive": row.rows_active,

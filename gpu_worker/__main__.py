@@ -18,7 +18,9 @@ from posegen.settings import Settings
 def main() -> int:
     """Run one worker and return its exit code: 0, 70 for a broken engine, 78 for what a restart will not mend."""
     parser = argparse.ArgumentParser(prog="python -m gpu_worker", description="Draw queued pictures on one device.")
-    parser.add_argument("--device", default="auto", help="cuda:0, cpu, or auto (default): a card if there is one")
+    parser.add_argument(
+        "--device", default="auto", help="cuda:0, hosted, cpu, or auto (default: a card, else what is set)"
+    )
     parser.add_argument("--profile", help="model profile (default: PROFILE, else flux1-dev on a card that has it)")
     parser.add_argument(
         "--max-batch",

@@ -1,9 +1,11 @@
-"""Which engine this process draws with: a CUDA card, the CPU, or the torch-free fake of the tests.
+"""Which engine this process draws with: a CUDA card, a hosted endpoint, the CPU, or the torch-free fake of the tests.
 
-torch is imported here and nowhere else in the worker, and only after the process has reported that it is starting.
+torch is imported here and nowhere else in the worker, and only after the process has reported that it is starting. A
+worker that was told to draw at an endpoint never imports it.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ from posegen.settings import Settings
 
 if TYPE_CHECKING:
     from gpu_worker.process import Options
+    from models.hosted.backends import Backend
+    from models.hosted.engine import HostedEngine
 
 log = structlog.get_logger()
 
@@ -32,17 +36,27 @@ FAKE = "fake"
 With `fake:0.05:troubled` a prompt makes the trouble it names (`trouble-nan`; see models.fake.FakeTrouble).
 """
 TROUBLED = "troubled"
+AUTO, HOSTED = "auto", "hosted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedEngine:
-    """An engine that is warm, what it runs on, and how: compiled or not, with which attention (None: with none)."""
+    """An engine that is warm, what it runs on, and how: compiled or not, with which attention (None: with none).
+
+    hosted: the same engine, when it draws at an endpoint.
+    """
 
     engine: Engine
     device: str
     device_name: str | None
     compiled: bool = False
     attention: str | None = None
+    hosted: "HostedEngine | None" = None
+
+    @property
+    def follows_poses(self) -> bool:
+        """Whether its pictures follow poses."""
+        return self.hosted is None or self.hosted.backend.follows_poses
 
 
 def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
@@ -50,6 +64,13 @@ def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
     try:
         if options.device.split(":")[0] == FAKE:
             return _fake(options, settings)
+        if options.device == HOSTED or (options.device == AUTO and _auto_is_hosted(settings)):
+            return _hosted(options, settings)
+        if find_spec("torch") is None:
+            raise CannotStart(
+                "torch is not installed: pip install -c constraints.txt '.[gpu]', or set HF_ENDPOINT_URL to draw at an "
+                "endpoint (docs/hosted.md)."
+            )
         return _local(options, settings)
     except (CardFailed, OutOfMemory) as error:  # the process before this one may still hold the card or be resetting it
         raise EngineBroke(str(error)) from error
@@ -74,6 +95,41 @@ def _fake(options: "Options", settings: Settings) -> LoadedEngine:
     cache = _cache(options, settings)
     engine = FakeEngine(drawn, rows, float(step_s or 0.0), cache=cache, prompts_trouble=more == TROUBLED)
     return LoadedEngine(engine=engine, device=options.device, device_name="no model: noise for tests")
+
+
+def _auto_is_hosted(settings: Settings) -> bool:
+    """Tell whether a worker that chooses by itself draws at an endpoint: one is set, and there is no card."""
+    if not settings.may_be_hosted:
+        return False
+    if find_spec("torch") is None:
+        return True
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def _hosted(options: "Options", settings: Settings) -> LoadedEngine:
+    from models.hosted.engine import HostedEngine
+
+    drawn = profile(options.profile or settings.profile or FLUX1_DEV.name)
+    backend = _backend(drawn.name, settings)
+    if not backend.follows_poses:
+        log.warning("engine.without_poses", message="This worker draws only orders that allow pictures without poses.")
+    engine = HostedEngine(drawn, backend, calls_at_once=settings.worker_concurrency)
+    return LoadedEngine(engine=engine, device=HOSTED, device_name=backend.name, hosted=engine)
+
+
+def _backend(drawn: str, settings: Settings) -> "Backend":
+    from models.hosted.backends import SERVERLESS_URL, EndpointBackend, ServerlessBackend
+
+    if settings.hf_endpoint_url:
+        return EndpointBackend(settings.hf_endpoint_url, settings.endpoint_token, profile=drawn)
+    if settings.serverless_token is not None:
+        return ServerlessBackend(settings.serverless_token, url=settings.hf_serverless_url or SERVERLESS_URL)
+    raise CannotStart(
+        "There is nothing to draw at: set HF_ENDPOINT_URL, or HUGGINGFACE_API_KEY for pictures without poses "
+        "(docs/hosted.md)."
+    )
 
 
 def _local(options: "Options", settings: Settings) -> LoadedEngine:

@@ -34,7 +34,9 @@ FINISH_S = 120.0
 STORE_S = 60.0
 DATABASE_S = 90.0
 MOST_ATTEMPTS = 3
-"""A picture that breaks its finishing, or a hosted endpoint, in a way nobody foresaw is tried so often."""
+"""A picture that breaks its finishing in a way nobody foresaw is tried so often."""
+MOST_BROKEN_CALLS = 6
+"""A picture during which a hosted endpoint broke in so many claims is given up: by then minutes of probes went by."""
 BROKEN_MESSAGE = "Something went wrong on our side while this picture was finished; its credits are back."
 STORAGE_MESSAGE = "The finished picture could not be stored; its credits are back."
 
@@ -91,7 +93,7 @@ class Finisher:
             self._desk.drop(outcome.key)  # its lease was let go while it waited; somebody else draws it
         elif isinstance(outcome, Finished):
             self._guarded(outcome.key, lambda: self._acquit_and_deliver(claim, outcome))
-        elif isinstance(outcome, Returned) and not (outcome.suspect and claim.attempt >= MOST_ATTEMPTS):
+        elif isinstance(outcome, Returned) and not (outcome.suspect and claim.attempt >= MOST_BROKEN_CALLS):
             self._guarded(outcome.key, lambda: self._give_back(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))

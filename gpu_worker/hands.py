@@ -173,7 +173,7 @@ class Hands:
 
     def _is_work_queued(self) -> bool:
         with self._announcer.database.reading() as session:
-            return has_queued(session, self._claimant.profile)
+            return has_queued(session, self._claimant.profile, follows_poses=self._claimant.follows_poses)
 
     def _submit(self, claim: Claim) -> None:
         key = self._desk.take(claim)

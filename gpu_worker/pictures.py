@@ -52,6 +52,7 @@ def request_for(claim: Claim) -> PictureRequest:
         control_scale=claim.control_scale,
         control_end=claim.control_end,
         loras=claim.loras,
+        allow_poseless=claim.allow_poseless,
     )
 
 

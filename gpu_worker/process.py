@@ -19,6 +19,7 @@ from gpu_worker.errors import CannotStart, EngineBroke
 from gpu_worker.finisher import Finisher
 from gpu_worker.guard import Guard
 from gpu_worker.hands import Hands
+from gpu_worker.hosting import DrawingCapability
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
 from gpu_worker.meter import Meter
@@ -90,6 +91,7 @@ class WorkerProcess:
         self.previews: Previews | None = None
         self.detecting: Detecting | None = None
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
+        self._drawing = DrawingCapability()
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -123,7 +125,12 @@ class WorkerProcess:
             self.previews = Previews(loaded.engine, self.desk, self.announcer.bell)
             self.previews.start()
         thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take, self.previews)
-        claimant = Claimant(worker=self.name, profile=profile.name, lease_s=self.settings.lease_s)
+        claimant = Claimant(
+            worker=self.name,
+            profile=profile.name,
+            lease_s=self.settings.lease_s,
+            follows_poses=loaded.follows_poses,
+        )
         device = loaded.device if loaded.device.startswith("cuda") else "cpu"
         detecting = self.detecting = Detecting(
             self.announcer, storage, self.desk, claimant, self.settings.detectors_dir, device=device
@@ -250,7 +257,8 @@ class WorkerProcess:
 
     def _capabilities(self) -> dict[str, Any]:
         """Say what this worker does, and of detecting also with what, or why not; nothing of it while starting."""
+        drawing = self._drawing.of(self.loaded) if self.loaded else {}
         if self.detecting is None:
-            return {"kinds": ["pose"]}
+            return {"kinds": ["pose"], **drawing}
         kinds = ["pose", "detect"] if self.detecting.is_able else ["pose"]
-        return {"kinds": kinds, "detect": self.detecting.capability()}
+        return {"kinds": kinds, "detect": self.detecting.capability(), **drawing}

@@ -119,7 +119,7 @@ class Cancelled:
 class Returned:
     """A picture that was not drawn because its engine cannot draw now; it may be asked for again, here or elsewhere.
 
-    suspect: the call that it was in broke. When that happens to one picture again and again, the picture is the reason.
+    suspect: the call that it was in broke. When that goes on for one picture, the picture is the reason.
     """
 
     key: str

@@ -10,6 +10,7 @@
     ├── NotFound                 no such thing, or it belongs to somebody else
     ├── Conflict                 the thing is in a state that does not allow it
     │   ├── EmailTaken
+    │   ├── PosesNotFollowed     nothing that draws at the moment can follow a pose, and the order wants that
     │   └── NotWiped             (posegen.dumps) a backup would be laid where something is
     ├── LoginRefused             e-mail and password do not belong together
     ├── NotEnoughCredits         the balance does not cover the order
@@ -128,6 +129,18 @@ class EmailTaken(Conflict):
     def __init__(self, email: str) -> None:
         super().__init__("An account with this e-mail exists already; log in instead.")
         self.email = email
+
+
+class PosesNotFollowed(Conflict):
+    """Everything that draws at the moment knows words only, and the order does not allow that."""
+
+    code = "poses_not_followed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing that draws here at the moment can follow a pose, so nothing was charged: try again later, or send "
+            "allowPoseless: true to have pictures of the words alone."
+        )
 
 
 class LoginRefused(PosegenError):

@@ -14,6 +14,7 @@ from sqlalchemy import CTE, ColumnElement, Row, and_, func, or_, select, true, u
 from sqlalchemy.orm import Session, aliased
 
 from posegen.loras import Loras, read_loras
+from posegen.pose_control import may_be_poseless
 from posegen.queueing import Candidate, Room, choose
 from posegen.statuses import ItemKind, ItemStatus
 from posegen.tables import User, WorkItem
@@ -49,15 +50,20 @@ class Claim:
     control_end: float
     alone: bool
     loras: Loras = ()
+    allow_poseless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """The worker that asks: its name, the one profile it draws, and how long it wants to hold what it takes."""
+    """The worker that asks: its name, the one profile it draws, and how long it wants to hold what it takes.
+
+    One that follows no pose takes only pictures whose order is content with that.
+    """
 
     worker: str
     profile: str
     lease_s: float
+    follows_poses: bool = True
 
 
 def claim_items(session: Session, claimant: Claimant, room: Room, *, now: datetime) -> list[Claim]:
@@ -68,7 +74,7 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
     """
     if room.free_rows < 1 or room.holds_suspect:
         return []
-    candidates = _candidates(session, claimant.profile, max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * room.free_rows))
+    candidates = _candidates(session, claimant, max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * room.free_rows))
     tiers = _recent_tiers(session, claimant.profile)
     claims: list[Claim] = []
     # Another claimer may hold what stands first: then choose again among the rest, instead of leaving empty-handed.
@@ -119,14 +125,12 @@ def still_held(session: Session, held: Sequence[tuple[str, int]]) -> set[tuple[s
     return {(row[0], row[1]) for row in rows} & set(held)
 
 
-def has_queued(session: Session, profile: str) -> bool:
-    """Tell whether pictures of a profile wait to be claimed."""
-    return (
-        session.execute(
-            select(WorkItem.id).where(WorkItem.status == ItemStatus.QUEUED, WorkItem.profile == profile).limit(1)
-        ).first()
-        is not None
-    )
+def has_queued(session: Session, profile: str, *, follows_poses: bool = True) -> bool:
+    """Tell whether pictures of a profile wait to be claimed, by whoever follows poses or does not."""
+    waiting = select(WorkItem.id).where(WorkItem.status == ItemStatus.QUEUED, WorkItem.profile == profile)
+    if not follows_poses:
+        waiting = waiting.where(may_be_poseless(WorkItem))
+    return session.execute(waiting.limit(1)).first() is not None
 
 
 def acquit(session: Session, item_id: str, attempt: int) -> None:
@@ -184,16 +188,6 @@ def queued_generations(session: Session, *, profiles: Collection[str], limit: in
     return [row[0] for row in rows if row[0] is not None]
 
 
-def queued_profiles(session: Session) -> dict[str, int]:
-    """Return how many pictures of each profile are queued."""
-    rows = session.execute(
-        select(WorkItem.profile, func.count())
-        .where(WorkItem.status == ItemStatus.QUEUED, WorkItem.kind == ItemKind.POSE)
-        .group_by(WorkItem.profile)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 def held_by(item_id: str, attempt: int) -> ColumnElement[bool]:
     """Return the fence: this attempt still holds the item."""
     return _held(item_id, attempt)
@@ -201,11 +195,11 @@ def held_by(item_id: str, attempt: int) -> ColumnElement[bool]:
 
 def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now: datetime) -> list[Claim]:
     """Claim those of the chosen that are still queued and that nobody else is claiming now, first in line first."""
+    taking = select(WorkItem).where(WorkItem.id.in_([candidate.item_id for candidate in chosen]))
+    if not claimant.follows_poses:
+        taking = taking.where(may_be_poseless(WorkItem))  # they were chosen so; this is where it counts
     locked = session.scalars(
-        select(WorkItem)
-        .where(WorkItem.id.in_([candidate.item_id for candidate in chosen]))
-        .with_for_update(skip_locked=True, key_share=True)
-        .execution_options(populate_existing=True)
+        taking.with_for_update(skip_locked=True, key_share=True).execution_options(populate_existing=True)
     ).all()
     free = {item.id: item for item in locked if item.status == ItemStatus.QUEUED}
     claims: list[Claim] = []
@@ -219,7 +213,7 @@ def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now
         item.lease_until = now + timedelta(seconds=claimant.lease_s)
         item.claimed_at = now + len(claims) * APART
         item.drawn_alone = candidate.suspect
-        claims.append(_claim_of(item))
+        claims.append(_claim_of(item, allow_poseless=not claimant.follows_poses))
     return claims
 
 
@@ -247,17 +241,17 @@ def _recent_tiers(session: Session, profile: str) -> list[bool]:
     return [bool(row[0]) for row in rows]
 
 
-def _candidates(session: Session, profile: str, limit: int) -> list[Candidate]:
+def _candidates(session: Session, claimant: Claimant, limit: int) -> list[Candidate]:
     """Read the oldest queued pictures of each waiting user in each tier, so that a long order hides nobody.
 
     Steps from user to user through the index ix_work_items_line: a queue of 10,000 costs no more than its users do.
     """
     found = []
     for unlimited in (True, False):
-        waiting = _waiting_users(profile, unlimited=unlimited)
+        waiting = _waiting_users(claimant, unlimited=unlimited)
         oldest = (
             select(WorkItem)
-            .where(*_in_line(WorkItem, profile, unlimited), WorkItem.user_id == waiting.c.user_id)
+            .where(*_in_line(WorkItem, claimant, unlimited), WorkItem.user_id == waiting.c.user_id)
             .order_by(WorkItem.queued_at, WorkItem.id)
             .limit(limit)
             .correlate(waiting)
@@ -276,25 +270,26 @@ def _candidates(session: Session, profile: str, limit: int) -> list[Candidate]:
     return found
 
 
-def _waiting_users(profile: str, *, unlimited: bool) -> CTE:
+def _waiting_users(claimant: Claimant, *, unlimited: bool) -> CTE:
     """Name the users with queued pictures: the least id, then again and again the next one after it."""
-    users = select(func.min(WorkItem.user_id).label("user_id")).where(*_in_line(WorkItem, profile, unlimited))
+    users = select(func.min(WorkItem.user_id).label("user_id")).where(*_in_line(WorkItem, claimant, unlimited))
     waiting = users.cte("waiting", recursive=True)
     later = aliased(WorkItem)
     following = (
         select(func.min(later.user_id))
-        .where(*_in_line(later, profile, unlimited), later.user_id > waiting.c.user_id)
+        .where(*_in_line(later, claimant, unlimited), later.user_id > waiting.c.user_id)
         .scalar_subquery()
     )
     return waiting.union_all(select(following).where(waiting.c.user_id.is_not(None)))
 
 
-def _in_line(item: type[WorkItem], profile: str, unlimited: bool) -> tuple[ColumnElement[bool], ...]:
+def _in_line(item: type[WorkItem], claimant: Claimant, unlimited: bool) -> tuple[ColumnElement[bool], ...]:
     return (
         item.status == ItemStatus.QUEUED,
-        item.profile == profile,
+        item.profile == claimant.profile,
         item.kind == ItemKind.POSE,
         item.unlimited == unlimited,
+        *(() if claimant.follows_poses else (may_be_poseless(item),)),
     )
 
 
@@ -319,7 +314,7 @@ def _candidate_of(row: Row[*tuple[Any, ...]], *, turn: int) -> Candidate:
     )
 
 
-def _claim_of(item: WorkItem) -> Claim:
+def _claim_of(item: WorkItem, *, allow_poseless: bool) -> Claim:
     if item.generation_id is None:
         raise ValueError(f"item {item.id} draws for no generation")
     return Claim(
@@ -342,4 +337,5 @@ def _claim_of(item: WorkItem) -> Claim:
         control_end=item.control_end,
         alone=item.drawn_alone,
         loras=read_loras(item.loras),
+        allow_poseless=allow_poseless,
     )

@@ -28,6 +28,7 @@ from posegen.ordered_pictures import (
     seeds_from,
     worded_pictures,
 )
+from posegen.pose_control import check_pose_control
 from posegen.prices import picture_price
 from posegen.projects import OrderPlace, lock_place, place_of_order
 from posegen.prompts import picture_prompt
@@ -128,9 +129,10 @@ def place_order(
 ) -> PlacedOrder:
     """Write the order, its charge and its work items. The caller commits, then rings.
 
-    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), NotEnoughCredits or QuotaExceeded,
-    IdempotencyMismatch, and what `admit` raises. A repeat with the same key and order returns the first answer,
-    charges nothing and is not asked to be admitted; a twin at the same time waits for the first and is a repeat too.
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), PosesNotFollowed, NotEnoughCredits or
+    QuotaExceeded, IdempotencyMismatch, and what `admit` raises. A repeat with the same key and order returns the first
+    answer, charges nothing and is not asked to be admitted; a twin at the same time waits for the first and is a repeat
+    too.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -177,11 +179,13 @@ def check_order(
 ) -> CheckedOrder:
     """Return the order with what it names. Writes nothing: a quote goes through it too.
 
-    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording).
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), PosesNotFollowed.
     """
     drawn_by = profile(profile_name)
     place = place_of_order(session, user_id, order.project_id, order.avatar_id)
     _check(order, drawn_by, known_loras)
+    needs_poses = not order.allow_poseless and order.control_scale != 0
+    check_pose_control(session, drawn_by.name, needs_poses=needs_poses, now=now)
     loras = _loras(order, place, known_loras)
     pictures, structure = _pictures(session, order)
     return CheckedOrder(

@@ -22,6 +22,7 @@ from posegen.estimates import estimate_of_generation
 from posegen.idempotency import Repeatable, first_answer, keep_answer
 from posegen.identifiers import new_id, new_seed
 from posegen.orders import Admit, PlacedOrder, pay
+from posegen.pose_control import check_pose_control
 from posegen.prices import picture_price
 from posegen.projects import ACTIVE
 from posegen.statuses import FINAL_GENERATION_STATUSES, GenerationStatus, ItemKind, ItemStatus
@@ -56,9 +57,9 @@ def retry_generation(
     """Order the generation's failed pictures again. The caller commits, then rings.
 
     Raises NotFound, Conflict (it is still being drawn, nothing failed or all of it was retried, its project is
-    archived or deleted, nobody draws its profile any more), WordingRefused, NotEnoughCredits or QuotaExceeded,
-    IdempotencyMismatch, and what `admit` raises. A repeat with the same key returns the first answer, charges nothing
-    and is not asked to be admitted.
+    archived or deleted, nobody draws its profile any more), PosesNotFollowed, WordingRefused, NotEnoughCredits or
+    QuotaExceeded, IdempotencyMismatch, and what `admit` raises. A repeat with the same key returns the first answer,
+    charges nothing and is not asked to be admitted.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -156,6 +157,8 @@ def _check(
     drawn = {profile_name, *(worker.profile for worker in live_workers(session, now=now))}
     if generation.profile not in drawn:
         raise Conflict(f"No worker draws {generation.profile} any more; please order the poses anew.")
+    needs_poses = not generation.allow_poseless and any(item.control_scale != 0 for item in failed)
+    check_pose_control(session, generation.profile, needs_poses=needs_poses, now=now)
     if generation.text_prompt:
         check_wording(generation.text_prompt, field="textPrompt")
     for prompt in sorted({item.prompt for item in failed}):  # holds the names of own poses too

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     model_sources: str = Field("", description="Where weights come from instead, and at which commit they are pinned")
     hf_token: SecretStr = Field(SecretStr(""), description="Token of a Hugging Face account, for gated weights")
     huggingface_api_key: SecretStr = Field(SecretStr(""), description="The same, by its older name")
+    hf_endpoint_url: str = Field("", description="A dedicated Hugging Face endpoint that draws where there is no card")
+    hf_endpoint_token: SecretStr = Field(SecretStr(""), description="Its token; empty: the account's")
+    hf_serverless_url: str = Field("", description="Serverless text-to-image; empty: Hugging Face's FLUX.1-dev")
+    hosted_without_pose: Literal["", "allow"] = Field("", description="allow: auto may choose what follows no pose")
+    worker_concurrency: int = Field(5, ge=1, le=64, description="Calls that a hosted worker has on their way at once")
     loras_dir: Path | None = Field(None, description="Where LoRAs lie, as .safetensors; empty: under VAR_DIR/models")
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
     precision: Literal["", "bf16", "fp8", "int8", "nf4"] = Field("", description="Weights; empty: lossless, as bf16")
@@ -122,6 +127,24 @@ class Settings(BaseSettings):
         crash_points.wish_of(value)
         return value
 
+    @field_validator("hf_endpoint_url", "hf_serverless_url")
+    @classmethod
+    def _keeps_the_token(cls, value: str) -> str:
+        """Refuse an address that a token would travel to in the clear, or that holds a secret itself."""
+        if not value:
+            return value
+        try:
+            parts = urlsplit(value)
+            is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+            is_safe = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_here))
+        except ValueError:
+            is_safe = False
+        if not is_safe:
+            raise ValueError("write https://..., as it stands on the endpoint's page")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("write the address alone; the token is HF_ENDPOINT_TOKEN")
+        return value
+
     @field_validator("public_base_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
@@ -173,6 +196,22 @@ class Settings(BaseSettings):
     def hub_token(self) -> str | None:
         """The token for the Hugging Face hub; None: whatever `hf auth login` left."""
         return self.hf_token.get_secret_value() or self.huggingface_api_key.get_secret_value() or None
+
+    @property
+    def endpoint_token(self) -> str | None:
+        """The token for HF_ENDPOINT_URL: its own, else the account's."""
+        return self.hf_endpoint_token.get_secret_value() or self.hub_token
+
+    @property
+    def may_be_hosted(self) -> bool:
+        """Whether a worker without a card draws at an endpoint by itself."""
+        without_pose = self.serverless_token is not None and self.hosted_without_pose == "allow"
+        return bool(self.hf_endpoint_url) or without_pose
+
+    @property
+    def serverless_token(self) -> str | None:
+        """The token for the serverless service. Only this name asks for it: HF_TOKEN alone is for weights."""
+        return self.huggingface_api_key.get_secret_value() or None
 
     @property
     def detectors_dir(self) -> Path:

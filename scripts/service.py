@@ -36,6 +36,7 @@ WORKER_STOPS_WITHIN_S = 40.0
 API_STOPS_WITHIN_S = 10.0
 _POLL_S = 0.1
 _STILL_WAITING_EVERY_S = 20.0
+_WITHOUT_CARD = {"auto": "one that draws at a hosted endpoint (no CUDA card)", "cpu": "one on the CPU (no CUDA card)"}
 _SECOND_WISH_AFTER_S = 0.5
 
 
@@ -176,15 +177,16 @@ class Service:
         told("API", f"starting on port {self.port}{taken}")
 
     def start_workers(self) -> None:
-        """Start one worker a visible card, or one on the CPU."""
+        """Start one worker a visible card, or one that draws elsewhere or on the CPU."""
         cards = visible_cards(os.environ)
-        for device in [card.device for card in cards] or ["cpu"]:
+        without_card = "auto" if self.settings.may_be_hosted else "cpu"
+        for device in [card.device for card in cards] or [without_card]:
             name = f"worker-{device.replace(':', '-')}"
             program = self._program(name, Rank.WORKER, ["-m", "gpu_worker", "--device", device])
             program.stop_within_s = WORKER_STOPS_WITHIN_S
             self.supervisor.start(program)
             self.workers.append(program)
-        told("Workers", ", ".join(f"{card.device} {card.name}" for card in cards) or "one on the CPU (no CUDA card)")
+        told("Workers", ", ".join(f"{card.device} {card.name}" for card in cards) or _WITHOUT_CARD[without_card])
 
     def wait_until_healthy(self) -> None:
         """Wait for the API, then for a worker that draws."""

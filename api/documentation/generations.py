@@ -27,6 +27,7 @@ from posegen.errors import (
     NotEnoughCredits,
     NotFound,
     OutcomeUnknown,
+    PosesNotFollowed,
     QuotaExceeded,
     WordingRefused,
 )
@@ -74,6 +75,7 @@ _REFUSED_ORDER = (
     PoseRefused("poses[0].people[0]", "has no key-points"),
     NotAvailableYet("Exporting", "exportFormats"),
     NotFound("pose", [NOBODY]),
+    PosesNotFollowed(),
     NoProfileKnown(),
 )
 _TAKEN: dict[str, Any] = {

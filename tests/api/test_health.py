@@ -75,6 +75,49 @@ def test_pictures_that_no_worker_draws_are_told_and_make_it_degraded(
     assert "tiny" in queue["message"]
 
 
+def hosted(state: str, *, poses: bool = True) -> dict[str, Any]:
+    told = {"backend": "hf-endpoint", "state": state, "reason": "HTTP 401", "until": None, "remedy": "Check the token."}
+    return {"followsPoses": poses, "hosted": told}
+
+
+@pytest.mark.parametrize(
+    ("state", "is_well"),
+    [
+        ("untried", True),
+        ("ready", True),
+        ("waking", True),
+        ("busy", True),
+        ("away", False),
+        ("exhausted", False),
+        ("unauthorised", False),
+    ],
+)
+def test_the_state_of_a_hosted_endpoint_is_told_and_counts(
+    sqlite_served: Served, sqlite_house: House, state: str, is_well: bool
+) -> None:
+    sqlite_house.worker(heard=datetime.now(UTC), capabilities=hosted(state))
+
+    told = sqlite_served.client().get(HEALTH).json()
+
+    assert (told["workers"][0]["hosted"]["state"], told["workers"][0]["followsPoses"]) == (state, True)
+    assert told["status"] == ("healthy" if is_well else "degraded")
+    if not is_well:
+        message = f"The hosted endpoint is {state} (HTTP 401). Check the token."
+        assert told["checks"]["controlNet"]["message"] == message
+
+
+def test_pictures_that_need_a_pose_wait_visibly_while_only_words_are_drawn(
+    sqlite_served: Served, sqlite_house: House
+) -> None:
+    sqlite_house.order("ann", 2)
+    sqlite_house.order("ann", 3, allow_poseless=True)
+    sqlite_house.worker(heard=datetime.now(UTC), capabilities=hosted("ready", poses=False))
+
+    told = sqlite_served.client().get(HEALTH).json()
+
+    assert (told["status"], told["checks"]["queue"]["withoutWorker"]) == ("degraded", {"tiny": 2})
+
+
 def test_pictures_that_wait_for_a_worker_that_draws_them_are_no_trouble(
     sqlite_served: Served, sqlite_house: House
 ) -> None:

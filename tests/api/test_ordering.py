@@ -513,3 +513,28 @@ def test_an_order_whose_commit_is_not_answered_is_not_said_to_have_cost_nothing(
     assert unknown.headers["retry-after"]
     assert again.status_code == 202
     assert house.balance("ann") == 1000 - again.json()["creditCharged"]
+
+
+def test_while_nothing_here_follows_poses_an_order_is_refused_with_the_way_out_and_nothing_is_charged(
+    ann: httpx2.Client, house: House
+) -> None:
+    house.worker(heard=datetime.now(UTC), capabilities={"followsPoses": False})
+    before = kept(house)
+
+    answer = ann.post(GENERATE, json=body(house), headers={"Idempotency-Key": "k1"})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "poses_not_followed")
+    assert "allowPoseless: true" in answer.json()["message"]
+    assert kept(house) == before
+    assert ann.post(f"{GENERATE}/quote", json=body(house)).status_code == 409
+    assert ann.post(GENERATE, json=body(house, allowPoseless=True)).status_code == 202
+
+
+def test_a_repeat_is_answered_although_nothing_here_follows_poses_any_more(ann: httpx2.Client, house: House) -> None:
+    order = body(house)
+    first = ann.post(GENERATE, json=order, headers={"Idempotency-Key": "k1"})
+    house.worker(heard=datetime.now(UTC), capabilities={"followsPoses": False})
+
+    again = ann.post(GENERATE, json=order, headers={"Idempotency-Key": "k1"})
+
+    assert (first.status_code, again.json()) == (202, first.json())

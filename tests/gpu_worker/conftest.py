@@ -1,8 +1,10 @@
 """A worker's parts put together in this process, around the torch-free engine: real SQL, real Redis, real files."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.house import House
@@ -62,18 +64,27 @@ def bell(redis_url: str) -> Iterator[Bell]:
 @pytest.fixture
 def bench(database: Database, bell: Bell, tmp_path: Path) -> Iterator[Bench]:
     """A bench whose engine takes 5 ms a step; its thread is not started yet."""
+    with bench_around(FakeEngine(TINY, 4, 0.005), database, bell, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def bench_around(
+    engine: Any, database: Database, bell: Bell, folder: Path, *, follows_poses: bool = True
+) -> Iterator[Bench]:
+    """Put a bench together around any engine; ann and bob are customers of its house."""
     house = House(database)
     house.customer("ann")
     house.customer("bob")
     announcer = Announcer(database, bell, Links("s" * 40, life_s=3600))
-    storage_dir = tmp_path / "storage"
+    storage_dir = folder / "storage"
     storage = Storage(storage_dir)
     desk = Desk()
     meter = Meter()
-    engine = FakeEngine(TINY, 4, 0.005)
     finisher = Finisher(announcer, storage, desk, worker="w1", profile=TINY, store_s=0.5)
     thread = EngineThread(engine, desk, meter, finisher.take)
-    hands = Hands(announcer, Claimant(worker="w1", profile="tiny", lease_s=20), desk, thread, finisher)
+    claimant = Claimant(worker="w1", profile="tiny", lease_s=20, follows_poses=follows_poses)
+    hands = Hands(announcer, claimant, desk, thread, finisher)
 
     def state() -> WorkerReport:
         return WorkerReport(

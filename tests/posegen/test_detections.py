@@ -13,7 +13,8 @@ from posegen.bell import Bell
 from posegen.database import database_now
 from posegen.detections import DetectionClaim, StoredPhoto
 from posegen.errors import NoDetector, NotFound
-from posegen.leases import give_back, queued_generations, queued_profiles, renew_leases
+from posegen.leases import give_back, queued_generations, renew_leases
+from posegen.pose_control import undrawable
 from posegen.reconciler import Healer, reconcile_once
 from posegen.recovery import Recovered, prune, return_lapsed
 from posegen.statuses import DetectionStatus, ItemStatus, WorkerStatus
@@ -204,7 +205,7 @@ def test_detections_cost_nothing_and_no_line_or_list_of_pictures_sees_them(house
     order = house.order("ann", 2)
 
     with house.database.reading() as session:
-        assert queued_profiles(session) == {"tiny": 2}
+        assert undrawable(session, ()) == {"tiny": 2}
         assert queued_generations(session, profiles=["tiny", detections.DETECT_PROFILE]) == [order.generation_id]
     assert {taken.kind for taken in house.claim(8)} == {"pose"}
     assert house.balance("ann") == before - 60

@@ -11,10 +11,10 @@ from posegen.leases import (
     has_queued,
     lapsed_items,
     queued_generations,
-    queued_profiles,
     renew_leases,
     still_held,
 )
+from posegen.pose_control import undrawable
 from posegen.tables import Generation, User, WorkItem
 
 LARGE = (256, 256)
@@ -298,7 +298,7 @@ def test_waiting_pictures_are_counted_by_profile(house: House) -> None:
     house.claim(1)
 
     with house.database.reading() as session:
-        assert queued_profiles(session) == {"tiny": 2}
+        assert undrawable(session, ()) == {"tiny": 2}
 
 
 def test_times_come_back_as_they_went_in(house: House) -> None:

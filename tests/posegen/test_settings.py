@@ -175,3 +175,43 @@ def test_the_private_redis_of_the_start_script_is_found_by_parts_started_by_hand
 
     monkeypatch.setenv("REDIS_HOST", "elsewhere")
     assert Settings().bell_url == "redis://elsewhere:6379/0"
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT_URL", "HF_SERVERLESS_URL"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://x.endpoints.huggingface.cloud",
+        "x.endpoints.huggingface.cloud",
+        "https://",
+        "https://someone:secret@x.endpoints.huggingface.cloud",
+        "https://x.endpoints.huggingface.cloud/?token=secret",
+        "ftp://x.endpoints.huggingface.cloud",
+        "https://[x",
+    ],
+)
+def test_an_address_that_would_give_a_token_away_is_refused_without_being_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, address: str
+) -> None:
+    monkeypatch.setenv(name, address)
+
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["https://x.endpoints.huggingface.cloud/", "http://127.0.0.1:8000/", ""])
+def test_an_address_that_keeps_it_is_taken(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT_URL", address)
+
+    assert Settings().hf_endpoint_url == address
+
+
+def test_an_endpoint_has_its_own_token_or_the_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = []
+    for name in ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_ENDPOINT_TOKEN"):
+        monkeypatch.setenv(name, name.lower())
+        tokens.append(Settings().endpoint_token)
+
+    assert tokens == ["huggingface_api_key", "hf_token", "hf_endpoint_token"]
+    assert Settings().serverless_token == "huggingface_api_key"

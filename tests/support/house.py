@@ -120,9 +120,10 @@ class House:
         now: datetime = NOW,
         lease_s: float = 20,
         profile: str = "tiny",
+        follows_poses: bool = True,
     ) -> list[Claim]:
         with self.database.writing() as session:
-            claimant = Claimant(worker=worker, profile=profile, lease_s=lease_s)
+            claimant = Claimant(worker=worker, profile=profile, lease_s=lease_s, follows_poses=follows_poses)
             return claim_items(session, claimant, Room(free_rows=rows, size_px=size_px), now=now)
 
     def deliver(self, claim: Claim, *, now: datetime = NOW) -> bool:
@@ -142,6 +143,7 @@ class House:
         profile: str = "tiny",
         pictures_per_s: float | None = None,
         process: str | None = None,
+        capabilities: dict[str, Any] | None = None,
     ) -> None:
         """A worker that reported at `heard`."""
         said = workforce.WorkerReport(
@@ -155,6 +157,7 @@ class House:
             max_batch=4,
             pictures_per_s=pictures_per_s,
             process=process,
+            capabilities=capabilities or {},
         )
         with self.database.writing() as session:
             workforce.report(session, said, now=heard)

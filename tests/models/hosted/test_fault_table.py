@@ -16,7 +16,7 @@ from models.requests import Failed, Outcome, Returned
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "hosted.md").read_text()
 PICTURES_BACK = "goes back to the queue"
-SUSPECT_BACK = "goes back to the queue; the third time it fails, credits back"
+SUSPECT_BACK = "goes back to the queue; the sixth time it fails, credits back"
 
 
 TIMES: dict[str, dict[str, float]] = {
