@@ -20,7 +20,7 @@ from posegen.bell import Bell
 from posegen.books import read_books
 from posegen.database import Database, database_now
 from posegen.doctor.command import doctor
-from posegen.library import LibraryQuery, list_poses, seed_library
+from posegen.library import LibraryQuery, draw_library, list_poses, seed_library
 from posegen.paging import MOST_ROWS, Page
 from posegen.poses.drawing import draw_pose
 from posegen.poses.library_files import read_library
@@ -206,8 +206,11 @@ def grant(email: str, amount: int, reason: Annotated[str, typer.Option()] = "Gra
 def seed() -> None:
     """Write the poses that come with the product into the database. Safe to repeat."""
     storage = Storage(read_settings().storage_dir)
+    files = read_library()
+    with told():
+        draw_library(storage, files)
     with _writing() as session:
-        changed = seed_library(session, storage, read_library(), now=database_now(session))
+        changed = seed_library(session, storage, files, now=database_now(session))
         console.print(f"{changed} poses written.")
 
 

@@ -39,6 +39,15 @@ class LibraryQuery:
     sort: str = "popular"
 
 
+def draw_library(storage: Storage, authored_files: LibraryFiles) -> None:
+    """Draw and store every picture that the store lacks, so that `seed_library` has only rows to write.
+
+    Call it before the transaction: drawing takes a while, and on SQLite nobody else could write meanwhile.
+    """
+    for authored in authored_files.poses:
+        _draw_missing(storage, authored)
+
+
 def seed_library(session: Session, storage: Storage, authored_files: LibraryFiles, *, now: datetime) -> int:
     """Write the authored categories and poses; return how many poses changed. Seeding twice changes nothing."""
     categories = _seed_categories(session, authored_files, now)
@@ -191,26 +200,41 @@ def _seed_categories(session: Session, files: LibraryFiles, now: datetime) -> di
 
 
 def _store_pictures(session: Session, storage: Storage, authored: AuthoredPose, now: datetime) -> dict[str, str]:
-    """Store the pose's map, preview and thumbnail; return the row's key columns. What is there is not drawn again."""
-    recipe = _recipe(authored)
-    keys = {
-        column: f"library/{authored.slug}/{kind}-{recipe}.png"
-        for column, kind in (("control_key", "map"), ("preview_key", "preview"), ("thumbnail_key", "thumb"))
-    }
-    missing = [key for key in keys.values() if session.get(StoredObject, key) is None or not storage.holds(key)]
+    """Register the pose's map, preview and thumbnail, stored before; return the row's key columns."""
+    keys = _keys(authored)
+    for key in _draw_missing(storage, authored) | {
+        key for key in keys.values() if session.get(StoredObject, key) is None
+    }:
+        stored = storage.listed(key)
+        size_bytes = 0 if stored is None else stored.size_bytes
+        session.merge(StoredObject(key=key, content_type="image/png", size_bytes=size_bytes, created_at=now))
+    return keys
+
+
+def _draw_missing(storage: Storage, authored: AuthoredPose) -> set[str]:
+    """Draw and store what the store lacks of a pose's pictures; return those keys. What is there is not drawn again."""
+    keys = _keys(authored)
+    missing = {key for key in keys.values() if not storage.holds(key)}
     if not missing:
-        return keys
+        return missing
     preview = draw_preview(authored.pose, MAP_PX, MAP_PX)
     drawn = {
         keys["control_key"]: draw_pose(authored.pose, MAP_PX, MAP_PX),
         keys["preview_key"]: preview,
         keys["thumbnail_key"]: preview.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS),
     }
-    for key in missing:
-        content = _png(drawn[key])
-        storage.put(key, content)
-        session.merge(StoredObject(key=key, content_type="image/png", size_bytes=len(content), created_at=now))
-    return keys
+    for key in sorted(missing):
+        storage.put(key, _png(drawn[key]))
+    return missing
+
+
+def _keys(authored: AuthoredPose) -> dict[str, str]:
+    """Name a pose's pictures by column; the names change with what they depend on."""
+    recipe = _recipe(authored)
+    return {
+        column: f"library/{authored.slug}/{kind}-{recipe}.png"
+        for column, kind in (("control_key", "map"), ("preview_key", "preview"), ("thumbnail_key", "thumb"))
+    }
 
 
 def _recipe(authored: AuthoredPose) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from posegen import accounts, ledger
 from posegen.database import Database, database_now
 from posegen.errors import LoginRefused, NotFound
-from posegen.library import seed_library
+from posegen.library import draw_library, seed_library
 from posegen.poses.library_files import read_library
 from posegen.prices import picture_price
 from posegen.settings import Settings
@@ -62,6 +62,7 @@ def read_settings() -> Settings:
 def prepare_library(database: Database, storage: Storage) -> tuple[int, int]:
     """Seed the library, and return how many poses and categories come with the product."""
     files = read_library()
+    draw_library(storage, files)
     with database.writing() as session:
         seed_library(session, storage, files, now=database_now(session))
     return len(files.poses), len(files.categories)

@@ -4,10 +4,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from preparing import DEMO_CREDITS, prepare_demo_user, shorten_logs, write_secret
+from preparing import DEMO_CREDITS, prepare_demo_user, prepare_library, shorten_logs, write_secret
 
 from posegen import accounts, ledger
 from posegen.database import Database, database_now
+from posegen.storage import Storage
 
 
 def test_a_secret_is_generated_once_and_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +86,27 @@ def test_a_long_log_is_set_aside_and_a_short_one_kept(tmp_path: Path) -> None:
     shorten_logs(tmp_path)
 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["api.log.1", "worker.log"]
+
+
+def test_others_write_to_the_database_while_the_library_is_drawn(tmp_path: Path, sqlite_url: str) -> None:
+    """As a worker does that starts meanwhile, on connections of its own."""
+    database, worker = Database(sqlite_url), Database(sqlite_url)
+
+    class Shared(Storage):
+        """At some of its files, somebody else writes to the database."""
+
+        written = 0
+
+        def put(self, key: str, content: bytes) -> None:
+            if self.written % 50 == 0:
+                with worker.writing() as session:
+                    session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+            self.written += 1
+            super().put(key, content)
+
+    storage = Shared(tmp_path / "storage")
+    poses, _categories = prepare_library(database, storage)
+    database.close()
+    worker.close()
+
+    assert storage.written == 3 * poses
