@@ -21,13 +21,17 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The toke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A user who is logged in. `logins_valid_from` is what it was then: of a change since, this login knows nothing."""
+    """A user who is logged in. `logins_valid_from` is what it was then: of a change since, this login knows nothing.
+
+    `expires_at_s` is when the login ends by itself, in seconds since 1970.
+    """
 
     id: str
     email: str
     name: str | None
     role: str
     logins_valid_from: datetime | None
+    expires_at_s: int
 
 
 def caller_of(service: Service, token: str) -> Caller:
@@ -48,7 +52,12 @@ def caller_of(service: Service, token: str) -> Caller:
     if claims.is_ended(user.logins_valid_from):
         raise Unauthenticated("Your password was changed; please log in again.")
     return Caller(
-        id=user.id, email=user.email, name=user.name, role=user.role, logins_valid_from=user.logins_valid_from
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        role=user.role,
+        logins_valid_from=user.logins_valid_from,
+        expires_at_s=claims.expires_at_s,
     )
 
 

@@ -3,7 +3,7 @@
 Every socket has a cursor, the number of the last event it was sent, and one task that reads SQL after it. Redis only
 says that there is news; a slow look at SQL says it too, so a lost message or an outage of Redis costs two seconds and
 nothing else. A socket whose client does not read is not sent more: what it has not been told stays in SQL.
-The same look closes sockets whose login was ended by a change of the password, in whatever process that was.
+The same look closes sockets whose login has expired, or was ended by a change of the password in whatever process.
 """
 
 import asyncio

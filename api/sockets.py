@@ -1,14 +1,14 @@
 """The Socket.IO side: who may open a socket, and how a message gets into one.
 
 One server answers at two paths, since older clients use their own. The connection is authorised by the token in `auth`
-(never in the address), and by the page's Origin, by the same rule as CORS. When the password is changed, the sockets
-of the user are closed within seconds; who has the new login comes back.
+(never in the address), and by the page's Origin, by the same rule as CORS. When the login expires or the password is
+changed, the sockets of that login are closed within seconds; who has a new login comes back.
 """
 
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import socketio
@@ -113,7 +113,7 @@ class Sockets:
         """Tell one socket events, and show it previews if it wants them, until this task is cancelled."""
 
         def login_ends(valid_from: datetime | None) -> bool:
-            return valid_from != caller.logins_valid_from
+            return valid_from != caller.logins_valid_from or time() >= caller.expires_at_s
 
         if is_watching:
             self._previews.add(caller.id, outlet)

@@ -168,12 +168,28 @@ def test_sockets_of_before_are_closed_and_only_the_new_login_comes_back(served: 
         assert refused.refusals == [{"message": "Your password was changed; please log in again."}]
         with listening(served.url, {"token": token}) as after:
             after.wait_for("connected")
-            house.deliver(house.claim(1)[0])
+            now = datetime.now(UTC)  # what is a day old is told to nobody
+            house.deliver(house.claim(1, now=now)[0], now=now)
             after.wait_for_updates(4)
             assert after.is_connected
         assert before.updates == []
         assert ann.is_connected
         assert native.read_until("generation_completed")  # it stands on the id alone
+
+
+def test_a_socket_is_closed_when_its_login_expires_and_is_not_let_in_again(served: Served) -> None:
+    short = signed(userId="ann", exp=datetime.now(UTC) + timedelta(seconds=2))
+    with listening(served.url, {"token": short}) as ending, listening(served.url, {"token": served.token("ann")}) as on:
+        ending.wait_for("connected")
+
+        wait_until(lambda: not ending.is_connected)
+
+        assert on.is_connected
+    refused = Listener(served.url)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        refused.connect({"token": short})
+    refused.close()
+    assert refused.refusals == [{"message": "Your login has expired; please log in again."}]
 
 
 def user_with_credits(house: House) -> str:

@@ -41,8 +41,9 @@ def later(seconds: float) -> datetime:
 class House:
     """Builds rows and asks about them. Everything happens at NOW unless a time is given."""
 
-    def __init__(self, database: Database, *, poses: int = 4) -> None:
+    def __init__(self, database: Database, *, poses: int = 4, lease_s: float = 20) -> None:
         self.database = database
+        self.lease_s = lease_s
         with database.writing() as session:
             shelf = PoseCategory(
                 slug="standing", name="standing", display_name="Standing", created_at=NOW, updated_at=NOW
@@ -118,11 +119,12 @@ class House:
         worker: str = "w1",
         size_px: tuple[int, int] | None = None,
         now: datetime = NOW,
-        lease_s: float = 20,
+        lease_s: float | None = None,
         profile: str = "tiny",
         follows_poses: bool = True,
     ) -> list[Claim]:
         with self.database.writing() as session:
+            lease_s = lease_s or self.lease_s
             claimant = Claimant(worker=worker, profile=profile, lease_s=lease_s, follows_poses=follows_poses)
             return claim_items(session, claimant, Room(free_rows=rows, size_px=size_px), now=now)
 
