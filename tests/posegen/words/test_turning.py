@@ -1,10 +1,13 @@
 """Turning figures exactly, and variations of a chosen pose."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from posegen.poses.authoring import AuthoredPose
 from posegen.poses.figure import Figure, solve
+from posegen.poses.keypoints import Pose
 from posegen.poses.validation import validate_pose
 from posegen.words import LibraryEntry, best_poses, variations_of
 from posegen.words.bending import shipped_library, shipped_pose
@@ -23,6 +26,16 @@ def places(figure: Figure) -> list[tuple[float, float, float]]:
     solved = solve(figure)
     hands = [*(solved.hand_left or ()), *(solved.hand_right or ())]
     return [point for point in solved.body[1:14] if point] + hands
+
+
+def farthest(one: Pose, other: Pose) -> float:
+    """How far some joint lies elsewhere, in heights of the canvas."""
+    return max(
+        math.hypot((a.x - b.x) * one.aspect, a.y - b.y)
+        for ours, theirs in zip(one.people, other.people, strict=True)
+        for a, b in zip(ours.body, theirs.body, strict=True)
+        if a and b
+    )
 
 
 @pytest.mark.parametrize("figure", [figure for _, figure in FIGURES], ids=[slug for slug, _ in FIGURES])
@@ -59,6 +72,24 @@ def test_variations_differ_and_every_one_can_be_taken(library: list[LibraryEntry
     assert made[0].pose == best.pose
     assert len({one.pose for one in made}) >= 9
     assert [one.mirrored for one in made[:4]] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("may_mirror", [True, False])
+@pytest.mark.parametrize("authored", shipped_library().poses[::5], ids=lambda authored: authored.slug)
+def test_every_variation_can_be_told_from_the_chosen_pose(authored: AuthoredPose, may_mirror: bool) -> None:
+    first, *others = variations_of(authored, range(4), may_mirror=may_mirror)
+    least = 0.01 if len(authored.figures) == 1 else 0.004  # where people touch each other, only heads move
+
+    assert [one for one in others if farthest(first.pose, one.pose) < least] == []
+
+
+def test_a_mirror_image_that_looks_the_same_is_moved_too() -> None:
+    both, one = (
+        variations_of(shipped_pose(slug), range(2), may_mirror=True)[1] for slug in ("hands-on-hips", "sprint")
+    )
+
+    assert (both.mirrored, both.moved) == (True, True)
+    assert (one.mirrored, one.moved) == (True, False)
 
 
 def test_moved_joints_stay_within_what_the_validator_allows(library: list[LibraryEntry]) -> None:
