@@ -10,8 +10,8 @@ from importlib.resources import files
 from io import BytesIO
 
 from PIL import Image
-from sqlalchemy import ColumnElement, Select, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, Text, cast, func, or_, select
+from sqlalchemy.orm import Session
 
 from posegen.errors import BadInput, FieldProblem, NotFound
 from posegen.paging import Page, Paged
@@ -29,7 +29,10 @@ THUMBNAIL_PX = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryQuery:
-    """Which poses are asked for. `category` is an id, slug or name and includes its children."""
+    """Which poses are asked for. `category` is an id, slug or name and includes its children.
+
+    `search` is words in any order, each of them somewhere in the pose's name, description, slug or tags.
+    """
 
     category: str | None = None
     difficulty: str | None = None
@@ -105,8 +108,8 @@ def list_poses(session: Session, query: LibraryQuery, page: Page) -> Paged[Libra
         fitting = fitting.where(LibraryPose.gender_suitability.in_((query.gender_suitability, "unisex")))
     if query.featured is not None:
         fitting = fitting.where(LibraryPose.is_featured.is_(query.featured))
-    if query.search:
-        fitting = fitting.where(or_(*(_contains(column, query.search) for column in _SEARCHED)))
+    for word in (query.search or "").split():
+        fitting = fitting.where(_says(word))
     total = session.execute(select(func.count()).select_from(fitting.subquery())).scalar_one()
     rows = session.scalars(fitting.order_by(*_ORDERS[query.sort]).offset(page.offset).limit(page.limit)).all()
     return Paged(rows=rows, page=page, total=total)
@@ -147,9 +150,9 @@ def category_tree(session: Session) -> tuple[CategoryBranch, ...]:
     return tuple(branches(None))
 
 
-_SEARCHED = (LibraryPose.name, LibraryPose.description, LibraryPose.slug)
+_TEXTS = (LibraryPose.name, LibraryPose.description, LibraryPose.slug)
 _ORDERS = {
-    "popular": (LibraryPose.popularity_score.desc(), LibraryPose.usage_count.desc(), LibraryPose.name, LibraryPose.id),
+    "popular": (LibraryPose.popularity.desc(), LibraryPose.name, LibraryPose.id),
     "newest": (LibraryPose.created_at.desc(), LibraryPose.id.desc()),
     "name": (LibraryPose.name, LibraryPose.id),
 }
@@ -159,8 +162,11 @@ def _public() -> Select[LibraryPose]:
     return select(LibraryPose).where(LibraryPose.is_public.is_(True))
 
 
-def _contains(column: InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
-    return column.icontains(words.strip(), autoescape=True)
+def _says(word: str) -> ColumnElement[bool]:
+    """Ask for a word, or a part of one, in any text of a pose or in its tags."""
+    # Tags are kept as JSON, whose own brackets and quotes are no tags.
+    tags = (cast(LibraryPose.tags, Text),) if any(map(str.isalnum, word)) else ()
+    return or_(*(text.icontains(word, autoescape=True) for text in (*_TEXTS, *tags)))
 
 
 def _category_ids(session: Session, named: str) -> set[str]:

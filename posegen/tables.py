@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from posegen.identifiers import new_id
@@ -152,6 +153,10 @@ class LedgerEntry(Row):
     created_at: Mapped[datetime]
 
 
+FAVORITE_COUNTS_AS = 5
+"""So many pictures drawn in a pose make it as popular as one that a customer marked as a favourite."""
+
+
 class PoseCategory(Row):
     """A shelf of the library; shelves may stand in a shelf."""
 
@@ -204,6 +209,11 @@ class LibraryPose(Row):
     updated_at: Mapped[datetime]
 
     category: Mapped[PoseCategory] = relationship(lazy="joined")
+
+    @hybrid_property
+    def popularity(self) -> float:
+        """How much the pose is used and liked, on top of the score that it was given by hand."""
+        return self.popularity_score + self.usage_count + FAVORITE_COUNTS_AS * self.favorite_count
 
 
 class AvatarProject(Row):

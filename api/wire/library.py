@@ -123,7 +123,7 @@ class PoseTold(Told):
             usage_count=row.usage_count,
             favorite_count=row.favorite_count,
             rating_avg=row.rating_avg,
-            popularity_score=row.popularity_score,
+            popularity_score=row.popularity,
             is_public=row.is_public,
             is_featured=row.is_featured,
             is_premium=row.is_premium,

@@ -39,7 +39,13 @@ def files() -> LibraryFiles:
     placed = ("air", "resting", "resting", "floor")
     changes = [
         {"name": "Zed", "difficulty": "beginner", "gender_suitability": "male", "featured": True},
-        {"name": "alpha 100%", "difficulty": "advanced", "gender_suitability": "female", "featured": False},
+        {
+            "name": "alpha 100%",
+            "difficulty": "advanced",
+            "gender_suitability": "female",
+            "featured": False,
+            "tags": ("city", "plaid skirt"),
+        },
         {"name": "Beta_x", "difficulty": "advanced", "gender_suitability": "unisex", "featured": False},
         {"name": "Gamma", "difficulty": "beginner", "gender_suitability": "unisex", "featured": False},
     ]
@@ -161,6 +167,12 @@ def test_a_category_that_does_not_exist_is_not_found(stocked: Database) -> None:
         ({"search": "0%"}, {"p1"}),
         ({"search": "_"}, {"p2"}),
         ({"search": "  gamma "}, {"p3"}),
+        ({"search": "it GAMMA of"}, {"p3"}),
+        ({"search": "gamma zed"}, set()),
+        ({"search": "plaid"}, {"p1"}),
+        ({"search": "plaid 100%"}, {"p1"}),
+        ({"search": '"'}, set()),
+        ({"search": "[ ,"}, set()),
         ({"search": "'; --"}, set()),
         ({"search": "e", "difficulty": "beginner", "category": "floor"}, {"p3"}),
     ],
@@ -171,10 +183,13 @@ def test_filters_and_search_narrow_the_list(stocked: Database, query: dict[str, 
 
 def test_popular_poses_come_first_by_default(stocked: Database) -> None:
     with stocked.writing() as session:
-        session.execute(update(LibraryPose).where(LibraryPose.slug == "p2").values(popularity_score=2.0))
-        session.execute(update(LibraryPose).where(LibraryPose.slug == "p3").values(usage_count=5))
+        session.execute(update(LibraryPose).where(LibraryPose.slug == "p1").values(usage_count=9))
+        session.execute(update(LibraryPose).where(LibraryPose.slug == "p2").values(favorite_count=2))
+        session.execute(update(LibraryPose).where(LibraryPose.slug == "p3").values(popularity_score=8.0))
 
-    assert found(stocked)[:2] == ["p2", "p3"]
+    assert found(stocked)[:3] == ["p2", "p1", "p3"]
+    with stocked.reading() as session:
+        assert [pose.popularity for pose in list_poses(session, LibraryQuery(), EVERYTHING).rows] == [10, 9, 8, 0]
 
 
 def test_the_newest_come_first_when_asked(stocked: Database) -> None:
