@@ -15,6 +15,7 @@ _UNHEALTHY: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix=POSE_GENERATOR, tags=["operations"])
 
 
+@router.head("/health", include_in_schema=False)  # what many monitors and load balancers ask
 @router.get("/health", responses=_UNHEALTHY)
 def health(service: Parts, response: Response) -> dict[str, Any]:
     """Tell how the service is; 503 when it cannot take orders."""

@@ -18,6 +18,10 @@ from posegen.orders import GALLERY, TEXT, Order, PlacedOrder
 from posegen.quotes import Quote
 
 DEFAULT_VARIATIONS = 4
+MOST_VARIATIONS = 6
+"""Pictures of one pose."""
+MOST_WORDED = 10
+"""Pictures of one text."""
 MOST_POSES = 50
 
 
@@ -41,15 +45,17 @@ class GenerateBody(Asked):
     selected_pose_ids: Annotated[list[Identifier], Field(max_length=MOST_POSES)] | None = Field(
         default=None, validate_default=True, description="Poses of the library; with `poses` 1 to 50"
     )
-    batch_size: Annotated[Whole, Field(ge=1, le=6)] | None = Field(
-        default=None, description=f"Pictures of each pose; default {DEFAULT_VARIATIONS}"
+    batch_size: Annotated[Whole, Field(ge=1, le=MOST_WORDED)] | None = Field(
+        default=None,
+        description=f"Pictures of each pose, at most {MOST_VARIATIONS}; default {DEFAULT_VARIATIONS}. "
+        "In text mode it is another name for `variationCount`",
     )
     text_prompt: Annotated[Text, Field(max_length=500)] | None = Field(
         default=None,
         validate_default=True,
         description="10 to 500 characters. Chooses the pose in text mode, is added to the prompt in gallery mode",
     )
-    variation_count: Annotated[Whole, Field(ge=1, le=10)] | None = Field(
+    variation_count: Annotated[Whole, Field(ge=1, le=MOST_WORDED)] | None = Field(
         default=None, description=f"Pictures in text mode; default {DEFAULT_VARIATIONS}"
     )
     use_background_changer: Switch | None = None
@@ -101,6 +107,13 @@ class GenerateBody(Asked):
             together = len(value or ()) + len(given.data["poses"] or ())
             if not 1 <= together <= MOST_POSES:
                 raise PydanticCustomError("poses_missing", "Choose 1 to {most} poses", {"most": MOST_POSES})
+        return value
+
+    @field_validator("batch_size")
+    @classmethod
+    def _few_of_each_pose(cls, value: int | None, given: ValidationInfo) -> int | None:
+        if value is not None and value > MOST_VARIATIONS and given.data.get("generation_type") == GALLERY:
+            raise PydanticCustomError("variations_many", "The most is {most}", {"most": MOST_VARIATIONS})
         return value
 
     @field_validator("text_prompt")

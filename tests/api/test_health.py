@@ -33,6 +33,12 @@ def test_with_database_redis_and_a_worker_it_is_healthy(served: Served, house: H
     assert (worker["name"], worker["device"], worker["profile"], worker["status"]) == ("w1", "cpu", "tiny", "ready")
 
 
+def test_a_monitor_may_ask_for_the_status_alone(sqlite_served: Served) -> None:
+    answer = sqlite_served.client().head(HEALTH)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 @pytest.mark.parametrize(
     "worker",
     [

@@ -172,6 +172,7 @@ REFUSED_FIELDS = [
     ({"useBackgroundChanger": "yes"}, {"useBackgroundChanger"}),
     ({"exportFormats": "tiktok"}, {"exportFormats"}),
     ({"variationCount": 11}, {"variationCount"}),
+    ({"generationType": "TEXT_DESCRIPTION", "textPrompt": "a dancer in the rain", "batchSize": 11}, {"batchSize"}),
     ({"poses": "all"}, {"poses"}),
     ({"poses": [7]}, {"poses[0]"}),
     ({"poses": [{}]}, {"poses[0].people"}),

@@ -234,7 +234,9 @@ def test_an_order_by_words_is_answered_and_told_like_any_other(ann: httpx2.Clien
     assert sqlite_house.balance("ann") == 700
 
 
-@pytest.mark.parametrize(("counts", "pictures"), [({}, 4), ({"batchSize": 2}, 2), ({"variationCount": 1}, 1)])
+@pytest.mark.parametrize(
+    ("counts", "pictures"), [({}, 4), ({"batchSize": 2}, 2), ({"batchSize": 10}, 10), ({"variationCount": 1}, 1)]
+)
 def test_an_order_by_words_takes_either_count(
     ann: httpx2.Client, sqlite_house: House, counts: dict[str, int], pictures: int
 ) -> None:
