@@ -129,10 +129,10 @@ def place_order(
 ) -> PlacedOrder:
     """Write the order, its charge and its work items. The caller commits, then rings.
 
-    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), PosesNotFollowed, NotEnoughCredits or
-    QuotaExceeded, IdempotencyMismatch, and what `admit` raises. A repeat with the same key and order returns the first
-    answer, charges nothing and is not asked to be admitted; a twin at the same time waits for the first and is a repeat
-    too.
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), Conflict (an archived project),
+    PosesNotFollowed, NotEnoughCredits or QuotaExceeded, IdempotencyMismatch, and what `admit` raises. A repeat with the
+    same key and order returns the first answer, charges nothing and is not asked to be admitted; a twin at the same
+    time waits for the first and is a repeat too.
     """
     repeatable = None
     if idempotency_key is not None:
@@ -179,7 +179,8 @@ def check_order(
 ) -> CheckedOrder:
     """Return the order with what it names. Writes nothing: a quote goes through it too.
 
-    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), PosesNotFollowed.
+    Raises NotFound (project, avatar, poses), BadInput (sizes, ranges, wording), Conflict (an archived project) and
+    PosesNotFollowed.
     """
     drawn_by = profile(profile_name)
     place = place_of_order(session, user_id, order.project_id, order.avatar_id)

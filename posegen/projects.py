@@ -75,13 +75,14 @@ def owned_project(session: Session, user_id: str, project_id: str, *, lock: bool
 
 
 def place_of_order(session: Session, user_id: str, project_id: str | None, avatar_id: str | None) -> OrderPlace:
-    """Return where an order goes. Writes and locks nothing. Raises NotFound, or BadInput when neither is named.
+    """Return where an order goes. Writes and locks nothing.
 
+    Raises NotFound, Conflict for an archived project, or BadInput when neither is named.
     The order's avatar wins over the project's; without a project the order goes to the avatar's default project.
     """
     avatar = None if avatar_id is None else owned_avatar(session, user_id, avatar_id)
     if project_id is not None:
-        project = owned_project(session, user_id, project_id)
+        project = _open_project(session, user_id, project_id)
         if avatar is None and project.avatar_id is not None:
             avatar = session.get(Avatar, project.avatar_id)
         return OrderPlace(project=project, avatar=avatar)
@@ -92,9 +93,12 @@ def place_of_order(session: Session, user_id: str, project_id: str | None, avata
 
 
 def lock_place(session: Session, user_id: str, place: OrderPlace, *, now: datetime) -> Project:
-    """Lock and return the project of an order, creating the avatar's default one. Raises NotFound for a deleted one."""
+    """Lock and return the project of an order, creating or reopening the avatar's default one.
+
+    Raises NotFound for a deleted one and Conflict for an archived one.
+    """
     if place.project is not None:
-        return owned_project(session, user_id, place.project.id, lock=True)
+        return _open_project(session, user_id, place.project.id, lock=True)
     if place.avatar is None:
         raise ValueError("an order goes to a project or has an avatar")
     return _default_project(session, owned_avatar(session, user_id, place.avatar.id, lock=True), now)
@@ -148,6 +152,13 @@ def delete_project(session: Session, user_id: str, project_id: str, *, now: date
     return [] if project.avatar_id is None else forget_unnamed(session, project.avatar_id)
 
 
+def _open_project(session: Session, user_id: str, project_id: str, *, lock: bool = False) -> Project:
+    project = owned_project(session, user_id, project_id, lock=lock)
+    if project.status != ACTIVE:
+        raise Conflict("This project is archived; reopen it, or order in another one.")
+    return project
+
+
 def _default_project(session: Session, avatar: Avatar, now: datetime) -> Project:
     """Return the avatar's default project, locked; of two orders at once one creates it and both go there."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
@@ -168,9 +179,11 @@ def _default_project(session: Session, avatar: Avatar, now: datetime) -> Project
         )
         .on_conflict_do_nothing(index_elements=["default_for"])
     )
-    return session.scalars(
+    project = session.scalars(
         select(Project)
         .where(Project.default_for == avatar.id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()
+    project.status = ACTIVE
+    return project

@@ -169,6 +169,34 @@ def test_a_project_is_renamed_described_and_archived(ann: httpx2.Client) -> None
     assert ann.get(f"{PROJECTS}?status=active").json()["projects"] == []
 
 
+def test_nothing_is_ordered_in_an_archived_project_until_it_is_reopened(
+    sqlite_served: Served, sqlite_house: House
+) -> None:
+    ann, project_id = sqlite_served.client("ann"), sqlite_house.project("ann")
+    asked = {"projectId": project_id, "generationType": "GALLERY_REFERENCE", "selectedPoseIds": sqlite_house.pose_ids}
+    ann.put(f"{PROJECTS}/{project_id}", json={"status": "archived"})
+
+    refused = [ann.post(f"{ROOT}/generate{call}", json=asked) for call in ("", "/quote")]
+
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(409, "conflict")] * 2
+    assert sqlite_house.balance("ann") == 1000
+    ann.put(f"{PROJECTS}/{project_id}", json={"status": "active"})
+    assert ann.post(f"{ROOT}/generate", json=asked).status_code == 202
+
+
+def test_an_order_for_an_avatar_alone_reopens_its_default_project(sqlite_served: Served, sqlite_house: House) -> None:
+    ann = sqlite_served.client("ann")
+    asked = {"avatarId": avatar_of(ann)["id"], "selectedPoseIds": sqlite_house.pose_ids[:1]}
+    first = ann.get(ann.post(f"{ROOT}/generate", json=asked).headers["location"]).json()["generation"]
+    path = f"{PROJECTS}/{first['projectId']}"
+    ann.put(path, json={"status": "archived"})
+
+    assert ann.post(f"{ROOT}/generate", json=asked).status_code == 202
+
+    told = ann.get(path).json()["project"]
+    assert (told["status"], told["totalGenerations"]) == ("active", 2)
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
