@@ -46,8 +46,9 @@ def check_cards(subject: Subject, told: Told) -> Iterator[Finding]:
     """Tell what driver, cards and torch there are, and the plan for each card that a worker would have."""
     cards = subject.cards
     wants_card = subject.device.startswith("cuda")
-    if not wants_card and subject.device != AUTO:
-        yield told.ok(f"no card is needed for --device {subject.device}")
+    if subject.is_hosted or (not wants_card and subject.device != AUTO):
+        why = "where an endpoint draws" if subject.is_hosted else f"for --device {subject.device}"
+        yield told.ok(f"no card is needed {why}")
         return
     yield from _driver(told, wanted=wants_card, cards=cards)
     if wants_card and not cards:
@@ -62,13 +63,14 @@ def check_cards(subject: Subject, told: Told) -> Iterator[Finding]:
         )
     seen = yield from _torch(subject, told, cards)
     yield from _precision(subject, told)
-    host_bytes = 0
+    host, kept_bytes = psutil.virtual_memory(), 0
     for index, card in enumerate(cards):
         by_torch = seen[index]["memory_bytes"] if index < len(seen) else None
-        host_bytes += yield from tell_plan(subject, told, card, by_torch or card.memory_bytes)
-    if host_bytes > psutil.virtual_memory().total:
+        memory_bytes = by_torch or card.memory_bytes
+        kept_bytes += yield from tell_plan(subject, told, card, memory_bytes, host_bytes=host.available)
+    if kept_bytes > host.total:
         yield told.fail(
-            f"the workers of all cards would keep {gib(host_bytes)} in host memory together, more than there is",
+            f"the workers of all cards would keep {gib(kept_bytes)} in host memory together, more than there is",
             "Add memory, ask for fewer bits with PRECISION, or start fewer workers.",
         )
 
@@ -170,8 +172,13 @@ def _precision(subject: Subject, told: Told) -> Iterator[Finding]:
         )
 
 
-def tell_plan(subject: Subject, told: Told, card: Card, memory_bytes: int | None) -> Generator[Finding, None, int]:
-    """Tell what would go where on one card, and return how many bytes stay in host memory."""
+def tell_plan(
+    subject: Subject, told: Told, card: Card, memory_bytes: int | None, *, host_bytes: int
+) -> Generator[Finding, None, int]:
+    """Tell what would go where on one card, and return how many bytes stay in host memory.
+
+    host_bytes: the host's free memory.
+    """
     drawn = subject.drawn_profile
     if memory_bytes is None:
         yield told.warn(f"{card.device} {card.name}: its memory is not known", "The worker's log says its plan.")
@@ -183,7 +190,7 @@ def tell_plan(subject: Subject, told: Told, card: Card, memory_bytes: int | None
             memory_bytes,
             precision=precision,
             footprint=_footprint(drawn, subject),
-            host_bytes=psutil.virtual_memory().available,
+            host_bytes=host_bytes,
         )
     except CardTooSmall as too_small:
         yield told.fail(f"{card.device} {card.name}: {too_small}", "Use what would fit, or PROFILE=tiny.")

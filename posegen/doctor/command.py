@@ -19,7 +19,7 @@ _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one JSON object.")] = False,
-    device: Annotated[str, typer.Option(help="What a worker would be given: auto, cpu, cuda:0")] = AUTO,
+    device: Annotated[str, typer.Option(help="What a worker would be given: auto, cpu, cuda:0, hosted")] = AUTO,
 ) -> None:
     """Say what this machine lacks for serving, each with what to do about it. Changes nothing.
 

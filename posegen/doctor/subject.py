@@ -16,7 +16,7 @@ from models.profiles import FLUX1_DEV, TINY, Profile, parse_sources, profile, so
 from posegen.cards import Card, visible_cards
 from posegen.settings import Settings
 
-AUTO, CPU = "auto", "cpu"
+AUTO, CPU, HOSTED = "auto", "cpu", "hosted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,17 @@ class Subject:
         return seen if wanted == AUTO else [card for card in seen if card.device == wanted]
 
     @property
+    def is_hosted(self) -> bool:
+        """Whether workers here draw at an endpoint: asked for, or set where there is no card."""
+        return self.device == HOSTED or (self.device == AUTO and self.settings.may_be_hosted and not self.cards)
+
+    @property
     def drawn_profile(self) -> Profile:
-        """The profile that workers here are meant for: PROFILE, else FLUX on a card and the built-in model without."""
+        """The profile that workers here are for: PROFILE, else FLUX on a card or at an endpoint, else the built-in one."""
         if self.settings.profile:
             known = profile(self.settings.profile)
         else:
-            known = FLUX1_DEV if self.cards or self.device.startswith("cuda") else TINY
+            known = FLUX1_DEV if self.cards or self.device.startswith("cuda") or self.is_hosted else TINY
         return sourced(known, parse_sources(self.settings.model_sources))
 
 

@@ -15,6 +15,9 @@ _INSTALL = "pip install -c constraints.txt -e '.[gpu]'"
 def check_weights_here(subject: Subject, told: Told) -> Iterator[Finding]:
     """Tell whether the weights that would be drawn with are here and whole, by every header of every file."""
     drawn = subject.drawn_profile
+    if subject.is_hosted:
+        yield told.ok(f"{drawn.name} is drawn at an endpoint: none are needed here")
+        return
     if drawn.base is None:
         yield told.ok(f"{drawn.name} needs none: it is built here")
         return
@@ -50,8 +53,8 @@ def check_licence(subject: Subject, told: Told) -> Iterator[Finding]:
 def check_hub(subject: Subject, told: Told) -> Iterator[Finding]:
     """Tell whether the account of the token accepted the licences; only where weights come from the hub."""
     drawn = subject.drawn_profile
-    if drawn.base is None or drawn.controlnet is None:
-        yield told.ok(f"{drawn.name} fetches nothing")
+    if subject.is_hosted or drawn.base is None or drawn.controlnet is None:
+        yield told.ok(f"nothing is fetched here for {drawn.name}")
         return
     try:
         token = subject.settings.hub_token or kept_token()

@@ -50,7 +50,7 @@ def test_on_the_cpu_nothing_is_asked(tmp_path: Path) -> None:
 def test_the_plan_of_each_card_is_told(tmp_path: Path, memory_gb: int, verdict: str, words: str) -> None:
     subject = subject_of(tmp_path, profile="flux1-dev", device="cuda:0")
 
-    found = list(tell_plan(subject, Told("cards"), CARD, nominal_bytes(memory_gb)))
+    found = list(tell_plan(subject, Told("cards"), CARD, nominal_bytes(memory_gb), host_bytes=nominal_bytes(64)))
 
     assert [finding.verdict for finding in found] == [verdict]
     assert words in found[0].says
