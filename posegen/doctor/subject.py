@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def drawn_profile(self) -> Profile:
-        """The profile that workers here are for: PROFILE, else FLUX on a card or at an endpoint, else the built-in one."""
+        """The profile that workers here are for: PROFILE; else FLUX on a card or at an endpoint; else TINY."""
         if self.settings.profile:
             known = profile(self.settings.profile)
         else:
