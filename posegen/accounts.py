@@ -132,9 +132,9 @@ def change_profile(session: Session, user_id: str, changes: ProfileChanges, *, n
 
     Raises EmailTaken, and Conflict when the password changed since it was proven.
     """
-    user = session.scalars(
-        select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
-    ).one_or_none()
+    # A unique e-mail: changing it takes PostgreSQL's strongest lock, which taken late could meet an order half-way.
+    found = select(User).where(User.id == user_id).with_for_update(key_share=changes.email is None)
+    user = session.scalars(found.execution_options(populate_existing=True)).one_or_none()
     if user is None:
         raise NotFound("user", [user_id])
     if changes.proven is not None and changes.proven != user.password_hash:

@@ -7,18 +7,23 @@ writer at a time is waited for.
 import random
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, text
 from support.house import NOW, House, drawn
+from support.waiting import wait_until
 
+from posegen import ledger
+from posegen.accounts import ProfileChanges, change_profile
 from posegen.books import read_books
 from posegen.database import Database
 from posegen.errors import Conflict, NotFound
 from posegen.favorites import mark_favorite
 from posegen.finishing import cancel_generation, deliver_picture, fail_picture, mark_started
+from posegen.idempotency import Repeatable, first_answer
 from posegen.leases import Claim, Claimant, claim_items, give_back, renew_leases
 from posegen.orders import Order, place_order
 from posegen.queueing import Room
@@ -201,6 +206,29 @@ def test_a_crowd_on_postgresql_never_deadlocks(postgres_house: House) -> None:
     done = hunt(postgres_house, *wanted)
 
     assert all(done[what] for what in wanted), done
+
+
+def test_a_new_email_waits_for_an_order_of_its_customer_instead_of_deadlocking(postgres_house: House) -> None:
+    """Every row that names a customer keeps the e-mail from changing: it is unique, so rows could name it too."""
+    house = postgres_house
+    house.customer(credits=100)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def change_email() -> None:
+        with house.database.writing() as session:
+            change_profile(session, "ann", ProfileChanges(email="new@example.com"), now=NOW)
+
+    with ThreadPoolExecutor(1) as pool, house.database.writing() as session:
+        repeatable = Repeatable(user_id="ann", key="k", call="generate", asked={})
+        assert first_answer(session, repeatable, now=NOW) is None  # the first thing that an order writes
+        changing = pool.submit(change_email)
+        with house.database.reading() as other:
+            wait_until(lambda: bool(other.execute(waiting).scalar_one()))
+        ledger.charge(session, "ann", 30, reference="r", part="order", description="d", now=NOW)  # the last
+        session.commit()
+        changing.result(30)
+
+    assert house.balance("ann") == 70
 
 
 def test_a_crowd_on_sqlite_waits_its_turn(sqlite_url: str) -> None:
