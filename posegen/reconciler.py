@@ -28,8 +28,9 @@ log = structlog.get_logger()
 
 MOST_RINGS = 16
 FIRST_PAUSE_S = 3.0
-MOST_PAUSE_S = 60.0
-"""Between two rings for the same waiting pictures: doubling, at most this."""
+MOST_PAUSE_S = 12.0
+"""Between two rings for the same waiting pictures: doubling, at most this. The last one may be lost with Redis, and
+nothing tells that: a long order may wait unchanged for an hour, and must be rung for again within 15 s all the same."""
 MOST_SLEEP = timedelta(seconds=10)
 """A longer pause between two rounds than asked for means that this process was not running."""
 
