@@ -1,14 +1,16 @@
 """What happens to the pictures of a worker that died, and to pictures that make workers die."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 from support.house import NOW, House, all_at_once, later
 
 from posegen.database import database_now
 from posegen.errors import NoProfileKnown
 from posegen.finishing import locked_generation
-from posegen.leases import Claim, acquit
+from posegen.leases import Claim, acquit, renew_leases
 from posegen.recovery import CRASHES_ALONE, SILENT_FOR, WITNESS_FIRST, Recovered, prune, return_lapsed
 from posegen.statuses import WorkerStatus
 from posegen.tables import UserEvent, WorkerRow
@@ -51,6 +53,27 @@ def test_a_lease_that_still_runs_is_left_alone(house: House) -> None:
     house.claim()
 
     assert recover(house, now=later(20)) == Recovered(requeued=0, failed=0)
+
+
+def test_a_lease_that_is_renewed_while_a_round_looks_is_left_alone(postgres_house: House) -> None:
+    """What a round has read of a lease is old when it has locked the picture."""
+    house = postgres_house
+    house.customer()
+    house.order("ann", 1)
+    claim = house.claim()[0]
+
+    with house.database.writing() as session:
+
+        def renew(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if "lease_until <" in statement:
+                with house.database.writing() as other:
+                    assert renew_leases(other, [(claim.item_id, claim.attempt)], lease_s=20, now=LAPSED)
+
+        event.listen(session.connection(), "after_cursor_execute", renew)
+        done = return_lapsed(session, witness_since=None, now=LAPSED)
+
+    assert done == Recovered(requeued=0, failed=0)
+    assert house.item(claim.item_id).lease_until == LAPSED + timedelta(seconds=20)
 
 
 def test_two_who_recover_at_once_do_the_work_once(house: House) -> None:
