@@ -45,6 +45,8 @@ from posegen.ports import free_port
 SECRET = "a secret of the proofs that is long enough"
 HEALTH = "/api/apps/pose-generator/health"
 START_S = 60.0
+FULL = 0.9
+"""The share of the asked steps that the machine must have taken."""
 PROOFS = ("spends", "refunds", "submits", "machine")
 MakeUrl = Callable[[], str]
 
@@ -104,7 +106,8 @@ def _machine(db: str, asked: argparse.Namespace) -> dict[str, Any]:
         runs = [pool.submit(machine_in_process, db, share, asked.steps) for _ in range(asked.processes)]
         taken = sum((run.result() for run in runs), Counter[str]())  # an example that broke is raised here
     examples, steps = taken.pop("examples"), taken.pop("steps")
-    enough = examples >= asked.examples and steps >= asked.examples * asked.steps
+    # Hypothesis ends some examples a few steps early.
+    enough = examples >= asked.examples and steps >= FULL * asked.examples * asked.steps
     return {"examples": examples, "steps": steps, "taken": dict(taken), "good": enough}
 
 

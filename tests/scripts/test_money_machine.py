@@ -32,7 +32,7 @@ def test_nothing_that_can_happen_makes_the_books_disagree_on_sqlite(sqlite_url: 
 
     assert all(taken[step] for step in TAKEN), taken
     assert taken["examples"] >= 15
-    assert taken["steps"] >= 15 * 40
+    assert taken["steps"] >= 0.9 * 15 * 40
 
 
 def test_nothing_that_can_happen_makes_the_books_disagree_on_postgresql(
