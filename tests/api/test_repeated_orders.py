@@ -9,6 +9,7 @@ import httpx2
 from support.house import NOW, House, all_at_once
 from support.serving import ROOT, serving, settings_for
 
+from posegen.bell import Bell
 from posegen.retention import forget_generation
 
 GENERATE = f"{ROOT}/generate"
@@ -61,6 +62,18 @@ def test_a_repeat_is_no_new_order_for_the_rates(sqlite_house: House, sqlite_url:
     assert "ratelimit" in first.headers
     assert "ratelimit" not in late.headers
     assert sqlite_house.balance("ann") == 760
+
+
+def test_a_repeat_rings_for_nobody(sqlite_house: House, sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    asked, bell = order_of(sqlite_house), Bell(redis_url)
+    with serving(settings_for(sqlite_url, tmp_path, redis_url=redis_url)) as served:
+        ann = served.client("ann")
+        answers = [send(ann, "k", asked) for _ in range(3)]
+    rung = bell.waiting()
+    bell.close()
+
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert rung == 1  # no worker is alive that the healing could ring for
 
 
 def test_twins_at_once_are_one_order_for_the_rates_too(house: House, database_url: str, tmp_path: Path) -> None:
