@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chaos_crashes import CROSSINGS
 from chaos_plan import Fault, Plan, mixed, named
 from chaos_recorder import Move, changes, install, moves
 from chaos_timing import after_death, percentile
@@ -12,6 +13,7 @@ from chaos_watch import FileWatch, RingWatch
 from sqlalchemy import delete, update
 from support.house import NOW, House, later
 
+from posegen.crash_points import POINTS
 from posegen.database import Database
 from posegen.leases import give_back
 from posegen.tables import GeneratedPicture, UserEvent
@@ -36,6 +38,10 @@ def test_one_seed_is_one_list_of_faults() -> None:
 def test_the_usual_mix_has_every_fault_that_the_database_can_have() -> None:
     assert set(mixed(3, "postgres")) == set(Fault)
     assert set(Fault) - set(mixed(3, "sqlite")) == {Fault.DATABASE_KILL}
+
+
+def test_a_process_dies_at_every_crash_point_there_is() -> None:
+    assert {point for _role, point in CROSSINGS} == set(POINTS)
 
 
 def test_faults_are_named_with_their_numbers() -> None:
