@@ -6,6 +6,7 @@ the transformer's weights then follow (see denoiser); every other word has a fai
 """
 
 import string
+from collections.abc import Sequence
 
 import torch
 from transformers.models.clip.configuration_clip import CLIPTextConfig
@@ -62,13 +63,13 @@ _PUNCTUATION = string.punctuation
 _CHARACTERS = string.ascii_letters + string.digits + _PUNCTUATION
 
 
-def build_clip_tokenizer() -> CLIPTokenizer:
+def build_clip_tokenizer(words: Sequence[str] = (*WORDS, *COLOURS)) -> CLIPTokenizer:
     """Build a byte-level BPE whose merges spell the words from left to right."""
     bytes_shown = _byte_characters()
     tokens = ["<|startoftext|>", "<|endoftext|>", *bytes_shown, *(f"{character}</w>" for character in bytes_shown)]
     known = set(tokens)
     merges: list[tuple[str, str]] = []
-    for word in dict.fromkeys((*WORDS, *COLOURS)):
+    for word in dict.fromkeys(words):
         pieces = [*word[:-1], f"{word[-1]}</w>"]
         left = pieces[0]
         for right in pieces[1:]:
@@ -88,10 +89,10 @@ def _byte_characters() -> list[str]:
     return [*map(chr, shown), *(chr(256 + index) for index in range(len(hidden)))]
 
 
-def build_t5_tokenizer() -> T5Tokenizer:
+def build_t5_tokenizer(words: Sequence[str] = (*COLOURS, *map(str.capitalize, COLOURS), *WORDS)) -> T5Tokenizer:
     """Build a Unigram model that prefers whole words and falls back to characters."""
     pieces: dict[str, float] = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -4.0}
-    pieces.update((f"▁{word}", -3.0) for word in (*COLOURS, *map(str.capitalize, COLOURS), *WORDS))
+    pieces.update((f"▁{word}", -3.0) for word in words)
     pieces.update((character, -12.0) for character in _CHARACTERS)
     return T5Tokenizer(vocab=list(pieces.items()), extra_ids=0, model_max_length=512)
 

@@ -1,0 +1,33 @@
+"""The numbers the mannequin model is made with, in one place; the same numbers and seed give the same data."""
+
+from pathlib import Path
+
+SIDE_PX = 128
+LATENTS = 16
+TEXT_TOKENS = 32
+CLIP_TOKENS = 77
+SHARD = 512
+"""Pictures are made, kept and encoded by so many at a time."""
+SHARDS = 20
+AUTOENCODER_SHARDS = 4
+"""The autoencoder learns from the first few only, so that a first run soon shows something."""
+RULER_SHARDS = 6
+SEED = 7
+TRAIN_DIR = Path("var") / "train" / "mannequin"
+
+AUTOENCODER_STEPS = 8000
+AUTOENCODER_BATCH = 16
+AUTOENCODER_RATE = 1.5e-3
+LATENT_NOISE = 0.1
+FLOW_STEPS = 60000
+FLOW_BATCH = 32
+FLOW_RATE = 8e-4
+CAPTION_DROPOUT = 0.12
+CONTROL_DROPOUT = 0.2
+FIGURE_WEIGHT = 2.0
+DETECTOR_STEPS = 5000
+DETECTOR_BATCH = 24
+DETECTOR_RATE = 1.5e-3
+CHECKPOINT_EVERY_S = 120.0
+REPORT_EVERY_S = 30.0
+SHEET_EVERY_S = 600.0

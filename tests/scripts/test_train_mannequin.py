@@ -1,0 +1,200 @@
+"""The training of the built-in model: it can be stopped anywhere, and what it exports is what the engine loads."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import score_mannequin
+import torch
+from mannequin_autoencoder import reconstruction_loss
+from mannequin_cases import library_figures, score_cases
+from mannequin_detector import heat_maps, pck, peaks
+from mannequin_flow import FlowLoss, Words, draw
+from mannequin_profile import open_mannequin
+from mannequin_sheet import sigmas
+from mannequin_training import Run, Stop, rate_at, train
+from score_mannequin import draw_cases
+from torch import nn
+from train_mannequin import STAGES, Trainer, Wishes
+
+
+class _StopAfter(Stop):
+    """Wishes to stop once it was asked so often."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.left = times
+
+    @property
+    def wished(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Small networks on shared cores: a second thread would mostly wait for the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def wishes(tmp_path_factory):
+    """A training so small that all of it takes seconds."""
+    return Wishes(
+        folder=tmp_path_factory.mktemp("mannequin"),
+        side_px=64,
+        shard=8,
+        shards=2,
+        autoencoder_shards=1,
+        ruler_shards=1,
+        autoencoder_steps=6,
+        detector_steps=2,
+        flow_steps=2,
+        autoencoder_batch=2,
+        flow_batch=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(wishes):
+    """The same, trained: every stage once."""
+    trainer = Trainer(wishes, Stop())
+    for stage in STAGES:
+        assert getattr(trainer, stage)()
+    return wishes
+
+
+def test_a_training_that_was_stopped_and_continued_ends_where_one_that_was_not_does(trained, tmp_path):
+    # Three steps, a stop, and a new process' worth of objects for the other three.
+    for path in trained.folder.glob("*-64"):
+        (tmp_path / path.name).symlink_to(path)
+    again = replace(trained, folder=tmp_path)
+    # It is asked once for every shard that is opened, and once before every step.
+    assert not Trainer(again, _StopAfter(again.autoencoder_shards + 3)).autoencoder()
+    assert torch.load(tmp_path / "autoencoder.pt", weights_only=True)["step"] == 3
+    assert Trainer(again, Stop()).autoencoder()
+    ours, theirs = (torch.load(folder / "autoencoder.pt", weights_only=True) for folder in (tmp_path, trained.folder))
+    assert ours["step"] == theirs["step"] == 6
+    for part in ("networks", "average"):
+        for name, tensor in theirs[part]["vae"].items():
+            assert torch.equal(ours[part]["vae"][name], tensor), (part, name)
+
+
+def test_what_a_flow_step_does_depends_on_its_number_only(trained):
+    trainer = Trainer(trained, Stop())
+    vae, words = trainer._trained_autoencoder(), Words()
+    networks, shards = trainer._fresh_denoisers(), trainer._encoded(vae, words)
+    losses = [FlowLoss(networks, shards, words, seed, batch=2)(step) for seed, step in ((7, 5), (7, 5), (7, 6), (8, 5))]
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[0], losses[2])
+    assert not torch.equal(losses[0], losses[3])
+
+
+def test_a_stop_before_the_first_checkpoint_loses_nothing_but_its_steps(tmp_path):
+    run = Run(tmp_path, "little", {"line": nn.Linear(2, 1)})
+    weight = run.networks["line"].weight
+    assert not train(run, 5, lambda _: weight.square().sum(), peak_rate=1e-3, stop=_StopAfter(2))
+    again = Run(tmp_path, "little", {"line": nn.Linear(2, 1)})
+    assert again.resume()
+    assert again.step == 2
+    assert torch.equal(again.networks["line"].weight, weight)
+    assert [path.name for path in tmp_path.iterdir()] == ["little.pt"]
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    rates = [rate_at(step, 1000, 1.0, warm=100) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[100] == rates[599] == 1.0
+    assert rates[999] == pytest.approx(0.05, abs=0.01)
+    assert sorted(rates[:101]) == rates[:101]
+    assert sorted(rates[600:], reverse=True) == rates[600:]
+
+
+def test_errors_on_the_figure_weigh_more():
+    drawn, pixels, weights = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
+    drawn[..., :4] = 0.1
+    on_ground = reconstruction_loss(drawn, pixels, weights)
+    weights[..., :4] = 3
+    assert reconstruction_loss(drawn, pixels, weights) > 2 * on_ground
+
+
+def test_peaks_are_found_between_the_cells():
+    joints = np.array([[[21.0, 38.5]] * 18], np.float32)
+    places, height = peaks(heat_maps(joints, np.ones((1, 18), bool), 64))
+    assert np.allclose(places.numpy(), joints, atol=0.35)
+    assert (height > 0.9).all()
+
+
+def test_pck_counts_seen_joints_within_a_share_of_the_torso():
+    wanted = np.zeros((2, 18, 2), np.float32)
+    found = wanted.copy()
+    found[0, :9, 0] = 3.1  # beyond a tenth of 30, within a fifth
+    seen = np.ones((2, 18), bool)
+    seen[1] = False
+    torsos = np.array([30.0, 30.0], np.float32)
+    assert pck(found, wanted, seen, torsos, within=0.1) == 0.5
+    assert pck(found, wanted, seen, torsos, within=0.2) == 1.0
+
+
+def test_the_end_of_the_time_one_has_is_a_wish_to_stop():
+    assert Stop(minutes=0).wished
+    assert not Stop(minutes=60).wished
+    assert not Stop().wished
+
+
+def test_what_is_exported_is_loaded_and_drawn_with_by_the_engine(trained):
+    engine = open_mannequin(trained.folder / "export")
+    width, height = engine.profile.default_size
+    cases = score_cases(3, width, library=1)
+    followed, _ = draw_cases(engine, cases, steps=2)
+    again, _ = draw_cases(engine, cases, steps=2)
+    free, _ = draw_cases(engine, cases, steps=2, controlled=False)
+    assert followed.shape == (3, height, width, 3)
+    assert np.array_equal(followed, again)
+    assert not np.array_equal(followed, free)
+    assert cases[-1].name in {slug for slug, _ in library_figures()}
+
+
+def test_everything_that_is_exported_stays_within_what_a_package_may_carry_and_is_scored(trained, capsys):
+    assert (
+        score_mannequin.main(
+            [str(trained.folder / "export"), "--json", "--cases", "4", "--steps", "1", "--threads", "1"]
+        )
+        == 0
+    )
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["weights_mb"] <= 18
+    shares = ("pck_control", "pck_no_control", "pck_true_render", "pck_vae", "pck20_control", "coherent_no_control")
+    assert all(0 <= scores[name] <= 1 for name in shares)
+    assert all(scores[name] > 0 for name in ("seconds_for_4", "load_s", "rss_mb"))
+    assert set(scores["colour_accuracy"]) == {"shirt", "trousers", "background"}
+
+
+def test_training_draws_with_the_words_and_the_schedule_that_the_engine_uses(trained):
+    engine = open_mannequin(trained.folder / "export")
+    profile, words = engine.profile, Words()
+    clip_ids, t5_ids = words(["a woman wearing a red t-shirt, blue background"])
+    assert (clip_ids.shape[1], t5_ids.shape[1]) == (profile.clip_tokens, profile.text_tokens)
+    assert engine.runner.parts.schedule.sigmas(4, 64) == sigmas(4)
+    unknown = engine.runner.parts.tokenizer_2.unk_token_id
+    assert unknown not in t5_ids
+
+
+def test_another_guidance_or_caption_changes_what_is_drawn_in_training_too(trained):
+    networks = Trainer(trained, Stop())._fresh_denoisers()
+    state = torch.load(trained.folder / "flow.pt", weights_only=True)
+    for name, network in networks.items():
+        network.load_state_dict(state["networks"][name])
+    control = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def drawn(caption, *, follows=True):
+        return draw(networks, control, [caption], Words(), sigmas=sigmas(2), follows=follows)
+
+    first = drawn("a red shirt")
+    assert torch.equal(first, drawn("a red shirt"))
+    assert not torch.equal(first, drawn("a blue skirt"))
+    assert not torch.equal(first, drawn("a red shirt", follows=False))
