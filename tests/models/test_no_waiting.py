@@ -79,11 +79,11 @@ def test_a_step_hands_no_number_back_to_python(tiny_engine: InflightEngine, ask:
     for request in requests:
         engine.submit(request)
     stages: list[str] = []
-    for _ in range(12):
+    for _ in range(16):
         with watching() as mode:
             stages.append(engine.step().stage)
-        assert mode.operations > 0
         if stages[-1] == "step":
+            assert mode.operations > 0
             assert mode.seen == []
     assert stages.count("step") >= 6
     assert "decode" in stages
