@@ -65,8 +65,8 @@ def test_a_client_is_welcomed_by_name(sqlite_served: Served) -> None:
 
 def test_the_welcome_tells_where_a_new_client_begins(sqlite_served: Served, sqlite_house: House) -> None:
     events = len(sqlite_house.events("ann"))
-    sqlite_house.order("ann", 1)
-    sqlite_house.deliver(sqlite_house.claim(1)[0])
+    order(sqlite_house, pictures=1)
+    sqlite_house.deliver(sqlite_house.claim(1, now=now())[0], now=now())
 
     with listening(sqlite_served.url, {"token": sqlite_served.token("ann")}) as new:
         assert new.wait_for("connected")["eventId"] == events + 4
