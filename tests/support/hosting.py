@@ -241,16 +241,30 @@ def cuts_off(after: bytes = b"") -> Answer:
     return answer
 
 
-def floods(total_bytes: int) -> Answer:
-    """Send more than anybody asked for, in chunks of unknown number."""
+class _Caught:
+    """An exchange that keeps the answer instead of sending it."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.sent = sent
+        self.content = b""
+        self.type_ = ""
+
+    def say(self, _status: int, content: bytes = b"", *, type_: str = "application/json", **_headers: str) -> None:
+        self.content, self.type_ = content, type_
+
+
+def floods(total_bytes: int, of: Answer | None = None) -> Answer:
+    """Give a good answer and go on sending, in chunks of unknown number: whoever reads it all would be content."""
 
     def answer(exchange: Exchange) -> None:
+        caught: Any = _Caught(exchange.sent)
+        (of or draws())(caught)
         exchange.send_response(200)
-        exchange.send_header("Content-Type", "application/json")
+        exchange.send_header("Content-Type", caught.type_)
         exchange.send_header("Transfer-Encoding", "chunked")
         exchange.end_headers()
-        piece = b" " * 2**20
-        for _ in range(total_bytes // len(piece)):
+        padding = b" " * 2**18
+        for piece in (caught.content, *[padding] * (total_bytes // len(padding))):
             exchange.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
         exchange.wfile.write(b"0\r\n\r\n")
 

@@ -77,20 +77,24 @@ class Customer:
 
     def order(self, poses: int, variations: int, **asked: Any) -> str:
         """Order so many poses of the library in a fresh project; return the generation's id."""
+        body = self.order_body(poses, variations, **asked)
+        return str(self.post(f"{APP}/generate", body, expect=202)["generationId"])
+
+    def order_body(self, poses: int, variations: int, **asked: Any) -> dict[str, Any]:
+        """What such an order sends."""
         project = self.post(
             f"{APP}/projects",
             {"projectName": "Walk", "avatarSource": "UPLOAD", "avatarImageUrl": "/me.png"},
             expect=201,
         )["project"]
         library = self.get(f"{APP}/library", limit=poses)["poses"]
-        body = {
+        return {
             "projectId": project["id"],
             "generationType": "GALLERY_REFERENCE",
             "selectedPoseIds": [pose["id"] for pose in library],
             "batchSize": variations,
             **asked,
         }
-        return str(self.post(f"{APP}/generate", body, expect=202)["generationId"])
 
     def status(self, generation_id: str) -> str:
         return str(self.get(f"{APP}/generations/{generation_id}")["generation"]["status"])
@@ -138,6 +142,10 @@ class Service:
             capture_output=True,
             timeout=60,
         )
+
+    def configure(self, **settings: str) -> None:
+        """Set settings for what is started from now on."""
+        self._env.update(settings)
 
     def lease_s(self, seconds: int) -> None:
         """Set LEASE_S for what is started from now on."""

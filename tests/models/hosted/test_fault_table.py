@@ -142,7 +142,7 @@ SERVERLESS: dict[str, Answer] = {
     "nothing in time": trickles(every_s=0.05, times=30),
     "a connection cut off before the answer": cuts_off(),
     "another content type": says(200, b"<html>log in</html>", type_="text/html"),
-    "too many bytes": floods(4 * 2**20),
+    "too many bytes": floods(4 * 2**20, paints()),
     "a picture of another size": paints(size=(64, 64)),
     "a redirect": says(302, Location="http://127.0.0.1:9/elsewhere"),
     "a black picture": paints(black=True),
