@@ -1,7 +1,6 @@
 """`python -m api`: serve the API until it is asked to stop."""
 
 import argparse
-import os
 import signal
 import sys
 
@@ -14,6 +13,7 @@ from api.app import create_app
 from api.sockets import MOST_PACKET_BYTES
 from models.errors import UnknownProfile
 from posegen import crash_points
+from posegen.exit_codes import ExitCode
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 def main() -> int:
-    """Serve; return the exit code. EX_CONFIG means that another try would end the same way."""
+    """Serve; return the exit code (posegen.exit_codes)."""
     wishes = _parse()
     try:
         settings = Settings()
@@ -32,10 +32,10 @@ def main() -> int:
         for problem in error.errors():
             print(f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}", file=sys.stderr)
         print("Set it in the environment or in .env (./scripts/start writes one).", file=sys.stderr)
-        return os.EX_CONFIG
+        return ExitCode.CANNOT_START
     except UnknownProfile as error:
         print(f"PROFILE: {error}", file=sys.stderr)
-        return os.EX_CONFIG
+        return ExitCode.CANNOT_START
     set_up_logging(settings.log_format, process="api")
     crash_points.arm(crash_points.wish_of(settings.crash_at))
     host, port = wishes.host or settings.host, wishes.port or settings.port
@@ -46,7 +46,7 @@ def main() -> int:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     log.info("api.stopped")
-    return 0
+    return ExitCode.DONE
 
 
 def server_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:

@@ -1,22 +1,24 @@
 """`python -m gpu_worker --device cuda:0`: one worker per card."""
 
 import argparse
+import os
 import sys
 
 from pydantic import ValidationError
 
-from gpu_worker.errors import CannotStart, WorkerError
+from gpu_worker.errors import CannotStart, CardBroke, WorkerError
 from gpu_worker.process import Options, WorkerProcess
 from models.memory_plan import WeightPrecision
 from models.switches import AttentionKind, Compiling
 from models.velocity_cache import CacheMode
 from posegen.errors import PosegenError
+from posegen.exit_codes import ExitCode
 from posegen.logs import set_up_logging
 from posegen.settings import Settings
 
 
 def main() -> int:
-    """Run one worker and return its exit code: 0, 70 for a broken engine, 78 for what a restart will not mend."""
+    """Run one worker and return its exit code (posegen.exit_codes)."""
     parser = argparse.ArgumentParser(prog="python -m gpu_worker", description="Draw queued pictures on one device.")
     parser.add_argument(
         "--device", default="auto", help="cuda:0, hosted, cpu, or auto (default: a card, else what is set)"
@@ -67,13 +69,16 @@ def main() -> int:
     set_up_logging(settings.log_format, process="gpu_worker")
     try:
         WorkerProcess(options, settings).run()
+    except CardBroke as error:
+        print(f"The worker ends: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)  # what Python would free at its end lies on the card: it would hang or abort
     except WorkerError as error:
         print(f"The worker ends: {error}", file=sys.stderr)
         return error.exit_code
     except PosegenError as error:
         print(f"The worker ends: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _batch(text: str) -> int | None:

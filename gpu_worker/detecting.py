@@ -6,7 +6,7 @@ fails its photo and nothing else; one that cannot be loaded, or hangs, is given 
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
@@ -17,10 +17,11 @@ import structlog
 from PIL import Image
 
 from gpu_worker.desk import Desk
+from models.card_faults import CardFault, fault_of
 from models.detectors.opening import open_detector
 from models.detectors.people import FACE_POINTS, FoundPerson, FoundPoint, PoseDetector
 from models.detectors.weights import FoundWeights, find_weights
-from models.errors import DetectorFailed, DetectorMissing
+from models.errors import CardFailed, DetectorFailed, DetectorMissing
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
@@ -30,13 +31,15 @@ from posegen.detections import (
     claim_detection,
     fail_detection,
     finish_detection,
+    let_go_photos,
     waiting_detection,
 )
 from posegen.errors import DatabaseAway, NotFound, PosegenError, StorageAway
-from posegen.leases import Claimant, give_back
+from posegen.leases import Claimant
 from posegen.poses import MAX_PEOPLE, Person, Pose, pose_to_openpose
 from posegen.poses.errors import PoseError
 from posegen.poses.keypoints import LEAST_COORDINATE, MOST_COORDINATE, KeyPoint, Points
+from posegen.recovery import return_lost
 from posegen.storage import Storage
 
 log = structlog.get_logger()
@@ -65,9 +68,18 @@ class Detecting(threading.Thread):
     """One worker's detector and the thread it runs in. Without a detector it never does anything."""
 
     def __init__(
-        self, announcer: Announcer, storage: Storage, desk: Desk, claimant: Claimant, folder: Path, *, device: str
+        self,
+        announcer: Announcer,
+        storage: Storage,
+        desk: Desk,
+        claimant: Claimant,
+        folder: Path,
+        *,
+        device: str,
+        on_card_failure: Callable[[CardFailed], None],
     ) -> None:
         super().__init__(name="detect", daemon=True)
+        self._on_card_failure = on_card_failure
         self._announcer = announcer
         self._storage = storage
         self._desk = desk
@@ -119,16 +131,22 @@ class Detecting(threading.Thread):
             self.join(within_s)
         return not self.is_alive()
 
-    def give_back(self) -> int:
-        """Return a photo that is still being looked at to the queue; return how many. Raises DatabaseAway."""
+    def give_back(self, *, crash: bool = False) -> int:
+        """Return a photo that is still being looked at to the queue; return how many. Raises DatabaseAway.
+
+        crash: the card broke meanwhile, and the photo may have done it.
+        """
         held = self._desk.detection()
         if held is None:
             return 0
+        photo = held.claim
         with self._announcer.writing(Act.COMMIT_RETURN) as session:
-            returned = give_back(session, held.claim.item_id, held.claim.attempt, now=database_now(session))
-        self._desk.drop_detection(held.claim)
-        self._announcer.ring(held.claim.item_id, times=1)
-        return int(returned)
+            done = return_lost(session, None, {photo.item_id: photo.attempt}, crash=crash, now=database_now(session))
+        self._desk.drop_detection(photo)
+        for key in let_go_photos(session):
+            self._delete_photo(key)
+        self._announcer.ring(photo.item_id, times=1)
+        return done.requeued
 
     def end_overdue(self) -> None:
         """Give up a detector that hangs: its photo is failed, and this worker takes no other. Raises DatabaseAway."""
@@ -161,6 +179,19 @@ class Detecting(threading.Thread):
         if claim is None:
             return False
         self._desk.take_detection(claim, within_s=DETECT_S)
+        try:
+            self._bring_to_its_end(claim)
+        except CardFailed as error:  # the photo stays on the desk, for whoever ends this process to return
+            self._is_draining = True
+            self._on_card_failure(error)
+            return False
+        except BaseException:
+            self._desk.drop_detection(claim)
+            raise
+        self._desk.drop_detection(claim)
+        return True
+
+    def _bring_to_its_end(self, claim: DetectionClaim) -> None:
         began = monotonic()
         try:
             pose = self._pose_of(claim)
@@ -169,9 +200,6 @@ class Detecting(threading.Thread):
         else:
             if self._end(claim, pose):
                 log.info("detect.finished", item_id=claim.item_id, detect_s=round(monotonic() - began, 3))
-        finally:
-            self._desk.drop_detection(claim)
-        return True
 
     def _claim(self) -> DetectionClaim | None:
         with self._announcer.database.reading() as session:
@@ -183,20 +211,28 @@ class Detecting(threading.Thread):
             )
 
     def _pose_of(self, claim: DetectionClaim) -> dict[str, Any]:
-        """Return the photo's key-points as an OpenPose document. Raises NoPose."""
+        """Return the photo's key-points as an OpenPose document. Raises NoPose or CardFailed."""
         photo = self._photo(claim)
         detector = self._loaded()
         try:
             pose = pose_of(detector.detect(photo), photo.size)
         except (DetectorFailed, PoseError) as error:
+            self._raise_card_failure(error)
             log.warning("detect.failed", item_id=claim.item_id, reason=str(error))
             raise NoPose(error.code, BROKEN_MESSAGE) from error
         except Exception as error:  # a detector is somebody else's code: no surprise of its may end this thread
+            self._raise_card_failure(error)
             log.exception("detect.surprise", item_id=claim.item_id)
             raise NoPose(DetectorFailed.code, BROKEN_MESSAGE) from error
         if pose is None:
             raise NoPose("nobody_found", NOBODY_MESSAGE)
         return pose_to_openpose(pose)
+
+    def _raise_card_failure(self, error: Exception) -> None:
+        """Raise CardFailed when that is what a detector's error tells: then the engine beside it is lost, too."""
+        fault = fault_of(error)
+        if fault is not None and self._device != "cpu":
+            raise CardFailed(self._device, str(error), by_itself=fault is CardFault.BY_ITSELF) from error
 
     def _photo(self, claim: DetectionClaim) -> Image.Image:
         try:
@@ -215,6 +251,7 @@ class Detecting(threading.Thread):
             try:
                 self._detector = open_detector(self._found, device=self._device)
             except Exception as error:  # a broken file or library: this worker says so and takes no other photo
+                self._raise_card_failure(error)
                 self._lose(str(error))
                 raise NoPose(DetectorFailed.code, UNUSABLE_MESSAGE) from error
             log.info("detect.loaded", detector=self._detector.name, load_s=round(monotonic() - began, 3))
@@ -244,11 +281,14 @@ class Detecting(threading.Thread):
         if not won:
             log.info("detect.claim_lost", item_id=claim.item_id, attempt=claim.attempt)
             return False
-        try:
-            self._storage.delete(claim.photo_key)
-        except StorageAway:
-            log.warning("storage.leftover", key=claim.photo_key)
+        self._delete_photo(claim.photo_key)
         return True
+
+    def _delete_photo(self, photo_key: str) -> None:
+        try:
+            self._storage.delete(photo_key)
+        except StorageAway:
+            log.warning("storage.leftover", key=photo_key)
 
     def _tries(self, trouble: type[PosegenError], timeout_s: float) -> Iterable[stamina.Attempt]:
         def passes(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gpu_worker.errors import CannotStart, EngineBroke
+from gpu_worker.errors import CannotStart, CardBroke, EngineBroke
 from models.engine import Engine
 from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
@@ -60,7 +60,7 @@ class LoadedEngine:
 
 
 def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
-    """Load and warm the engine. Raises CannotStart for what a restart will not mend, else EngineBroke."""
+    """Load and warm the engine. Raises CannotStart for what a restart will not mend, else CardBroke or EngineBroke."""
     try:
         if options.device.split(":")[0] == FAKE:
             return _fake(options, settings)
@@ -72,7 +72,9 @@ def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
                 "endpoint (docs/hosted.md)."
             )
         return _local(options, settings)
-    except (CardFailed, OutOfMemory) as error:  # the process before this one may still hold the card or be resetting it
+    except CardFailed as error:
+        raise CardBroke(str(error)) from error
+    except OutOfMemory as error:  # the process before this one may still hold the card's memory
         raise EngineBroke(str(error)) from error
     except ModelsError as error:
         raise CannotStart(str(error)) from error

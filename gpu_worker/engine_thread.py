@@ -83,10 +83,19 @@ class EngineThread(threading.Thread):
                 self.longest_call_s = max(self.longest_call_s, monotonic() - began)
                 self._take(report)
         except Exception as error:  # the outermost loop of this thread: whatever the engine raised ends the worker
-            self.failure = error
-            self.failed.set()
             log.exception("engine.broke")
-            self._desk.notify()
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End the worker: its engine, or the card under it, is of no use any more. Called from any thread.
+
+        The error is kept, and with it everything that its frames hold on the card: to free it now would use the card.
+        """
+        if self.failure is None:
+            self.failure = error
+        self.failed.set()
+        self.stop()
+        self._desk.notify()
 
     def _take(self, report: StepReport) -> None:
         self._meter.record(report)

@@ -54,6 +54,7 @@ class Finisher:
         profile: Profile,
         threads: int = 4,
         store_s: float = STORE_S,
+        is_engine_lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._announcer = announcer
         self._storage = storage
@@ -61,6 +62,8 @@ class Finisher:
         self._worker = worker
         self._profile = profile
         self._store_s = store_s
+        self._is_engine_lost = is_engine_lost
+        self._kept: list[Outcome] = []
         self._leaving = Event()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="finish")
 
@@ -97,6 +100,8 @@ class Finisher:
             self._guarded(outcome.key, lambda: self._give_back(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
+        if self._is_engine_lost():
+            self._kept.append(outcome)  # freeing its pinned memory would use a card that may be broken
 
     def _guarded(self, key: str, finish: Callable[[], None]) -> None:
         """Run the outermost step of a finishing thread: whatever happens, the desk is cleared and it is logged."""

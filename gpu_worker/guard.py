@@ -13,9 +13,10 @@ from time import monotonic
 import structlog
 
 from gpu_worker.engine_thread import EngineThread
-from gpu_worker.errors import EngineBroke
+from gpu_worker.errors import ended_by
 from gpu_worker.hands import Hands
 from posegen.errors import PosegenError
+from posegen.exit_codes import ExitCode
 
 log = structlog.get_logger()
 
@@ -24,7 +25,6 @@ LEAVE_S = 10.0
 """A worker that was asked to leave is gone after one step and this."""
 MOST_STEP_S = 60.0
 LAST_TRY_S = 2.0
-CUT_SHORT_EXIT_CODE = 75
 
 
 class Guard(threading.Thread):
@@ -46,7 +46,7 @@ class Guard(threading.Thread):
                     os.kill(os.getpid(), signal.SIGTERM)  # the main thread may be anywhere; its handler ends its wait
             elif not self._thread.is_well():
                 log.error("engine.hung", held=len(self._thread.engine.live_keys()))
-                os._exit(EngineBroke.exit_code)  # no goodbye: its silence says that it died while drawing these
+                os._exit(ExitCode.ENGINE_BROKE)  # no goodbye: its silence says that it died while drawing these
             if self._is_leaving():
                 leaving_since = monotonic() if leaving_since is None else leaving_since
                 if monotonic() - leaving_since > LEAVE_S + min(self._thread.longest_call_s, MOST_STEP_S):
@@ -58,10 +58,11 @@ class Guard(threading.Thread):
         last_try = threading.Thread(target=self._give_back, daemon=True)
         last_try.start()
         last_try.join(LAST_TRY_S)
-        os._exit(CUT_SHORT_EXIT_CODE)
+        failure = self._thread.failure
+        os._exit(ExitCode.CUT_SHORT if failure is None else ended_by(failure).exit_code)
 
     def _give_back(self) -> None:
         try:
-            self._hands.give_back_undrawn()
+            self._hands.give_back()
         except PosegenError:
             log.warning("leave.nothing_given_back")

@@ -14,7 +14,7 @@ from gpu_worker.engine_thread import EngineThread
 from gpu_worker.finisher import Finisher
 from gpu_worker.pictures import request_for
 from models.engine import Engine
-from models.errors import RequestRefused
+from models.errors import CardFailed, RequestRefused
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
@@ -23,6 +23,7 @@ from posegen.finishing import mark_started
 from posegen.leases import Claim, Claimant, claim_items, give_back, has_queued
 from posegen.poses.errors import PoseError
 from posegen.queueing import Room
+from posegen.recovery import return_lost
 
 log = structlog.get_logger()
 
@@ -93,8 +94,35 @@ class Hands:
                 sleep(DATABASE_PAUSE_S)
             self._desk.wait(0.2, seen=self._desk.changes)
 
-    def give_back_undrawn(self) -> int:
-        """Return what is still in the engine to the queue; return how many. Raises DatabaseAway."""
+    def give_back(self) -> int:
+        """Return what is still in the engine to the queue; return how many. Raises DatabaseAway.
+
+        Of a failed engine each may have caused it: that is counted as a crash, as when this process had died over
+        them, unless the card failed by itself. The engine is not asked any more then.
+        """
+        failure = self._thread.failure
+        if failure is None:
+            return self._give_back_undrawn()
+        return self._give_back_lost(crash=not (isinstance(failure, CardFailed) and failure.by_itself))
+
+    def _give_back_lost(self, *, crash: bool) -> int:
+        lost: dict[str, list[Held]] = {}
+        for held in self._desk.held(Stage.ENGINE):
+            lost.setdefault(held.claim.generation_id, []).append(held)
+        returned = 0
+        for generation_id, of_it in lost.items():
+            attempts = {held.claim.item_id: held.claim.attempt for held in of_it}
+            with self._announcer.writing(Act.COMMIT_RETURN) as session:
+                done = return_lost(session, generation_id, attempts, crash=crash, now=database_now(session))
+            for held in of_it:
+                self._desk.drop(held.key)
+            log.warning("pictures.lost", generation_id=generation_id, items=sorted(attempts), given_up=done.failed)
+            if done.requeued:
+                self._announcer.ring(generation_id, times=1)
+            returned += done.requeued
+        return returned + (self._detecting.give_back(crash=crash) if self._detecting is not None else 0)
+
+    def _give_back_undrawn(self) -> int:
         # By id, as everybody locks items, so that a lease renewal or a cancel beside us cannot deadlock.
         undrawn = sorted(self._desk.held(Stage.ENGINE), key=lambda held: held.claim.item_id)
         for held in undrawn:

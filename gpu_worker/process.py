@@ -15,7 +15,7 @@ from gpu_worker.desk import Desk, Stage
 from gpu_worker.detecting import Detecting
 from gpu_worker.engine_choice import LoadedEngine, memory_bytes, open_engine
 from gpu_worker.engine_thread import EngineThread
-from gpu_worker.errors import CannotStart, EngineBroke
+from gpu_worker.errors import CannotStart, WorkerError, ended_by
 from gpu_worker.finisher import Finisher
 from gpu_worker.guard import Guard
 from gpu_worker.hands import Hands
@@ -29,6 +29,7 @@ from posegen.announcing import Announcer
 from posegen.bell import Bell
 from posegen.database import Database
 from posegen.errors import DatabaseAway
+from posegen.exit_codes import ExitCode
 from posegen.identifiers import new_id
 from posegen.leases import Claimant
 from posegen.processes import own_process
@@ -93,14 +94,15 @@ class WorkerProcess:
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
         self._drawing = DrawingCapability()
         self._stop_asked = threading.Event()
+        self._refusal: WorkerError | None = None
 
     def run(self) -> None:
-        """Work until the end. Raises CannotStart or EngineBroke; afterwards nothing is held that could be returned."""
+        """Work until the end. Raises a WorkerError; afterwards nothing is held that could be returned."""
         crash_points.arm(crash_points.wish_of(self.settings.crash_at))
         self._install_signals()
         self._enter()
         self.keeper.start()
-        loaded = self.loaded = (self._opens or open_engine)(self.options, self.settings)
+        loaded = self.loaded = self._load()
         thread, finisher, hands = self._assemble(loaded)
         if self._stop_asked.is_set():
             self._leave(thread, finisher, hands)
@@ -115,12 +117,29 @@ class WorkerProcess:
         finally:
             self._leave(thread, finisher, hands)
         if thread.failure is not None:
-            raise EngineBroke(f"The engine failed: {thread.failure}") from thread.failure
+            raise ended_by(thread.failure) from thread.failure
+
+    def _load(self) -> LoadedEngine:
+        try:
+            return (self._opens or open_engine)(self.options, self.settings)
+        except WorkerError as error:
+            self._refusal = error
+            self._say_goodbye()
+            raise
+
+    def _failure(self) -> BaseException | None:
+        """Return what ended this worker's engine, or kept it from being loaded."""
+        return self._refusal or (self.engine_thread.failure if self.engine_thread is not None else None)
 
     def _assemble(self, loaded: LoadedEngine) -> tuple[EngineThread, Finisher, Hands]:
         profile = loaded.engine.profile
         storage = Storage(self.settings.storage_dir)
-        finisher = Finisher(self.announcer, storage, self.desk, worker=self.name, profile=profile)
+        finisher = Finisher(
+            *(self.announcer, storage, self.desk),
+            worker=self.name,
+            profile=profile,
+            is_engine_lost=lambda: self._failure() is not None,
+        )
         if self.settings.previews:
             self.previews = Previews(loaded.engine, self.desk, self.announcer.bell)
             self.previews.start()
@@ -133,7 +152,13 @@ class WorkerProcess:
         )
         device = loaded.device if loaded.device.startswith("cuda") else "cpu"
         detecting = self.detecting = Detecting(
-            self.announcer, storage, self.desk, claimant, self.settings.detectors_dir, device=device
+            self.announcer,
+            storage,
+            self.desk,
+            claimant,
+            self.settings.detectors_dir,
+            device=device,
+            on_card_failure=thread.fail,
         )
         detecting.start()
         self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher, detecting)
@@ -198,45 +223,66 @@ class WorkerProcess:
         threading.Thread(target=go_on, name="healer", daemon=True).start()
 
     def _leave(self, thread: EngineThread, finisher: Finisher, hands: Hands) -> None:
-        """Finish what can be finished soon, give the rest back, say goodbye."""
+        """Finish what can be finished soon, give the rest back, say goodbye. A failed engine's pictures go first."""
         self._stop_asked.set()
         self._say_draining()
         hands.begin_drain()
+        returned = self._give_back(hands) if thread.failure is not None else 0
         until = monotonic() + DRAIN_S
-        while ((thread.is_alive() and self.desk.held(Stage.ENGINE)) or self.desk.detection()) and monotonic() < until:
+        while self._goes_on(thread) and monotonic() < until:
             self.desk.wait(0.25, seen=self.desk.changes)
         thread.stop()
-        if thread.is_alive():
+        if thread.is_alive() and thread.failure is None:
             thread.join(ENGINE_END_S)
         finisher.close()
         if self.previews is not None:
             self.previews.end()
-        returned = 0
-        try:
-            if thread.failure is None:
-                returned = hands.give_back_undrawn()
-            self.keeper.end()
-            if self.keeper.is_alive():
-                self.keeper.join(10)
-            if thread.failure is None:
-                self.status = WorkerStatus.STOPPED
-                self.keeper.report_now()
-        except DatabaseAway:
-            log.warning("drain.database_away")
+        returned += self._give_back(hands)
+        self._say_goodbye()
         log.info("worker.left", returned=returned)
         detector_ended = self.detecting is None or self.detecting.end(within_s=1.0)
         self.announcer.bell.close()
         self.announcer.database.close()
         if not detector_ended:  # it is in a library's own code, which crashes when Python ends around it
-            os._exit(0 if thread.failure is None else EngineBroke.exit_code)
+            os._exit(ExitCode.DONE if thread.failure is None else ended_by(thread.failure).exit_code)
+
+    def _goes_on(self, thread: EngineThread) -> bool:
+        """Tell whether something that is held may still come to its end here."""
+        if thread.failure is not None:
+            return False
+        return bool((thread.is_alive() and self.desk.held(Stage.ENGINE)) or self.desk.detection())
+
+    def _give_back(self, hands: Hands) -> int:
+        try:
+            return hands.give_back()
+        except DatabaseAway:
+            log.warning("drain.database_away")
+            return 0
+
+    def _say_goodbye(self) -> None:
+        """Report the end, after which nobody waits for this worker; not while it still holds what it could not return.
+
+        Silence says then that it died over it.
+        """
+        self.keeper.end()
+        if self.keeper.is_alive():
+            self.keeper.join(10)
+        if self.desk.held(Stage.ENGINE):
+            return
+        self.status = WorkerStatus.STOPPED
+        try:
+            self.keeper.report_now()
+        except DatabaseAway:
+            log.warning("drain.database_away")
 
     def _say_draining(self) -> None:
-        """Report the leave, unless the engine broke: then silence says that this worker died over its pictures."""
-        if self.engine_thread is None or self.engine_thread.failure is None:
+        """Report the leave, unless the engine broke: until its pictures are returned, silence blames them."""
+        if self._failure() is None:
             self.status = WorkerStatus.DRAINING
 
     def _report(self) -> WorkerReport:
         loaded = self.loaded
+        failure = self._failure()
         return WorkerReport(
             name=self.name,
             host=socket.gethostname(),
@@ -252,7 +298,8 @@ class WorkerProcess:
             steps_per_s=self.meter.steps_per_s(),
             pictures_per_s=self.meter.pictures_per_s(),
             busy_share=round(self.meter.take_busy_share(), 3),
-            memory_bytes=memory_bytes(loaded.device) if loaded else None,
+            memory_bytes=memory_bytes(loaded.device) if loaded and failure is None else None,
+            error_message=str(failure) if failure is not None else None,
         )
 
     def _capabilities(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from models.card_faults import CardFault, fault_in
 from models.errors import CardFailed, DeviceMissing
 from models.stepping import DoesNotFit
 
@@ -71,9 +72,9 @@ def faults_named(device: torch.device) -> Iterator[None]:
         reason = str(e)
         e.__traceback__ = None
     except RuntimeError as e:  # torch's OutOfMemoryError and AcceleratorError are among these
-        if not isinstance(e, torch.OutOfMemoryError) and not any(words in str(e) for words in _FULL):
-            if isinstance(e, torch.AcceleratorError):
-                raise CardFailed(str(device), str(e).splitlines()[0]) from e
+        if not _is_full(e):
+            if isinstance(e, torch.AcceleratorError) or fault_in(str(e)) is not None:
+                raise failed_card(device, e) from e
             raise
         # The traceback holds every tensor of the failed forward: cut it before asking for the memory back.
         reason = str(e)
@@ -81,8 +82,30 @@ def faults_named(device: torch.device) -> Iterator[None]:
     else:
         return
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with broken_card_named(device):  # "out of memory" is also what some calls say on a card that is gone
+            torch.cuda.empty_cache()
     raise DoesNotFit(reason)
+
+
+@contextmanager
+def broken_card_named(device: torch.device) -> Iterator[None]:
+    """Turn any error of torch's into CardFailed: for calls that ask nothing new of a card."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise failed_card(device, e) from e
+
+
+def failed_card(device: torch.device, error: RuntimeError) -> CardFailed:
+    """Return the CardFailed that an error of torch's, or of a library under it, stands for."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return CardFailed(str(device), reason, by_itself=fault_in(str(error)) is CardFault.BY_ITSELF)
+
+
+def _is_full(error: RuntimeError) -> bool:
+    if fault_in(str(error)) is not None:
+        return False
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _FULL)
 
 
 class Pace:
@@ -117,18 +140,10 @@ class CopyEnd:
 
     def done(self) -> bool:
         """Whether the card is past it; returns at once. Raises CardFailed."""
-        with self._broken_card_named():
+        with broken_card_named(self._device):
             return bool(self._event.query())  # type: ignore[no-untyped-call]
 
     def wait(self) -> None:
         """Return when the card is past it. Raises CardFailed."""
-        with self._broken_card_named():
+        with broken_card_named(self._device):
             self._event.synchronize()
-
-    @contextmanager
-    def _broken_card_named(self) -> Iterator[None]:
-        # Nothing is asked of memory here: whatever comes up now is the fault of what was launched before.
-        try:
-            yield
-        except RuntimeError as e:
-            raise CardFailed(str(self._device), str(e).splitlines()[0]) from e

@@ -497,12 +497,15 @@ class DetectorFailed(ModelsError):
 
 
 class CardFailed(ModelsError):
-    """The device no longer answers properly. Every live sample is lost to this engine; the process should end."""
+    """The device no longer answers properly. Every live sample is lost to this engine; the process should end.
+
+    Nothing on the device may be used any more. by_itself: nothing that was computed can have caused it.
+    """
 
     code = "card_failed"
 
-    def __init__(self, device: str, reason: str) -> None:
-        self.device, self.reason = device, reason
+    def __init__(self, device: str, reason: str, *, by_itself: bool = False) -> None:
+        self.device, self.reason, self.by_itself = device, reason, by_itself
         super().__init__(f"The device {device} failed ({reason}): restart the worker; if it repeats, check the card.")
 
 

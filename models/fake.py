@@ -35,7 +35,8 @@ class FakeTrouble(StrEnum):
     NAN = "nan"  # the picture is NaN on every try
     NAN_ONCE = "nan_once"  # the picture is NaN unless precise
     BLACK = "black"  # the picture is black on every try
-    CRASH = "crash"  # step() raises CardFailed
+    CRASH = "crash"  # step() raises CardFailed, as after an illegal memory access
+    LOST = "lost"  # step() raises CardFailed, as for a card that fell off the bus
     VANISH = "vanish"  # the process is gone at once, as after a fault in native code
 
 
@@ -81,6 +82,8 @@ class FakeEngine(SteppedEngine):
             os.kill(os.getpid(), signal.SIGKILL)
         if FakeTrouble.CRASH in kinds:
             raise CardFailed("fake", "asked to crash")
+        if FakeTrouble.LOST in kinds:
+            raise CardFailed("fake", "asked to be lost", by_itself=True)
         if FakeTrouble.OOM in kinds or (FakeTrouble.CROWDED in kinds and len(rows) > 1):
             raise DoesNotFit
         self._take(self.step_s)

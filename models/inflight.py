@@ -16,8 +16,8 @@ from torch import Tensor
 from models.adapters import Adapters
 from models.arrival import Decoded, Glimpses
 from models.denoising import Conditions
-from models.devices import Pace, faults_named
-from models.errors import CardFailed, LoraMissing
+from models.devices import Pace, failed_card, faults_named
+from models.errors import LoraMissing
 from models.loras import applied
 from models.memory_plan import Plan
 from models.modulation import Conditioning, Vectors, vectors_at
@@ -302,7 +302,7 @@ class InflightEngine(SteppedEngine):
                     meet_batches(self)
         except RuntimeError as e:
             # Whatever a library cannot do with these networks on this device, it will not be able to do later.
-            raise CardFailed(str(self.runner.device), str(e).splitlines()[0]) from e
+            raise failed_card(self.runner.device, e) from e
 
     def rehearse(self, samples: list[Sample], forwards: int) -> float:
         """Draw one step of pictures that nobody asked for, and time more of them; see models.warming."""

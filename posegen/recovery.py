@@ -4,14 +4,16 @@ Runs in every API process and every worker every few seconds, and as `posegen re
 leader: every change is conditional, so two at once do the work once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from posegen.detections import GIVEN_UP, give_up_locked, prune_detections
 from posegen.events import prune_events
-from posegen.finishing import fail_locked
+from posegen.finishing import fail_locked, locked_generation
 from posegen.idempotency import prune_keys
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
@@ -61,25 +63,54 @@ def return_lapsed(session: Session, *, witness_since: datetime | None, now: date
         crash = _saw_crash(worker, item.lease_until, witness_since, now)
         if crash is None:
             continue
-        item.crashes += int(crash)
-        item.alone_crashes += int(crash and item.drawn_alone)
-        item.lease_until = None
-        if generation is None and item.alone_crashes >= CRASHES_ALONE:
-            give_up_locked(session, item, code="crashed_worker", message=GIVEN_UP, now=now)
-            failed += 1
-            session.flush()
+        if _return_or_give_up(session, generation, item, crash=crash, now=now):
+            requeued += 1
             continue
-        if generation is not None and item.alone_crashes >= CRASHES_ALONE:
-            item.status = ItemStatus.FAILED
-            item.finished_at = now
-            fail_locked(session, generation, item, code="crashed_worker", message=GIVEN_UP_MESSAGE, now=now)
-            failed += 1
+        failed += 1
+        if generation is not None:
             break
+    return Recovered(requeued=requeued, failed=failed)
+
+
+def return_lost(
+    session: Session, generation_id: str | None, held: Mapping[str, int], *, crash: bool, now: datetime
+) -> Recovered:
+    """Return what a worker lost with its engine, before it ends: attempts by item id, of one generation or of none.
+
+    With `crash` each may have caused it, and counts it as when its worker dies (`return_lapsed`). Waits for locks, and
+    takes them as everybody does: the generation, its items by id, then its user.
+    """
+    generation = locked_generation(session, generation_id) if generation_id is not None else None
+    items = session.scalars(
+        select(WorkItem)
+        .where(WorkItem.id.in_(sorted(held)), WorkItem.status == ItemStatus.DRAWING)
+        .order_by(WorkItem.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    ours = [item for item in items if item.attempt == held[item.id]]
+    requeued = sum(_return_or_give_up(session, generation, item, crash=crash, now=now) for item in ours)
+    return Recovered(requeued=requeued, failed=len(ours) - requeued)
+
+
+def _return_or_give_up(
+    session: Session, generation: Generation | None, item: WorkItem, *, crash: bool, now: datetime
+) -> bool:
+    """Queue a locked item again; False: it was given up, for it killed three workers on its own."""
+    item.crashes += int(crash)
+    item.alone_crashes += int(crash and item.drawn_alone)
+    item.lease_until = None
+    if item.alone_crashes < CRASHES_ALONE:
         item.status = ItemStatus.QUEUED
         item.worker = None
-        requeued += 1
-        session.flush()
-    return Recovered(requeued=requeued, failed=failed)
+    elif generation is None:
+        give_up_locked(session, item, code="crashed_worker", message=GIVEN_UP, now=now)
+    else:
+        item.status = ItemStatus.FAILED
+        item.finished_at = now
+        fail_locked(session, generation, item, code="crashed_worker", message=GIVEN_UP_MESSAGE, now=now)
+    session.flush()
+    return item.status == ItemStatus.QUEUED
 
 
 def prune(session: Session, *, now: datetime) -> None:

@@ -25,6 +25,7 @@ from postgres_server import PostgresServer
 from posegen.child_processes import last_lines, start_child
 from posegen.crash_points import POINTS, TRACE
 from posegen.database import Database, database_now
+from posegen.exit_codes import ExitCode
 from posegen.library import seed_library
 from posegen.migrating import migrate
 from posegen.ports import free_port
@@ -35,7 +36,6 @@ from posegen.storage import Storage
 ROOT = Path(__file__).parents[1]
 APP = "/api/apps/pose-generator"
 POSES = 6
-CANNOT_START = os.EX_CONFIG
 _RATES = ("LOGIN_RATE", "REGISTER_RATE", "GENERATE_RATE", "PROFILE_RATE", "UPLOAD_RATE")
 
 
@@ -190,7 +190,7 @@ class Ground:
     def _note_end(self, process: Process, code: int) -> None:
         if not process.expected:
             self.notes.add("ended_by_itself", process=process.name, code=code, log_end=last_lines(process.log_file, 12))
-        if code == CANNOT_START:
+        if code == ExitCode.CANNOT_START:
             self.notes.add("needs_a_hand", process=process.name, log_end=last_lines(process.log_file, 3))
 
     def _seed(self) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from preparing import DemoLogin, prepare_demo_user, prepare_library
-from supervisor import CANNOT_START, Part, Program, Rank, Supervisor
+from supervisor import Part, Program, Rank, Supervisor
 
 from posegen import migrating
 from posegen.cards import visible_cards
 from posegen.child_processes import start_child, stop_child
 from posegen.database import Database
+from posegen.exit_codes import ExitCode
 from posegen.ports import free_port
 from posegen.private_redis import PrivateRedis
 from posegen.settings import Settings
@@ -205,7 +206,7 @@ class Service:
         try:
             while child.poll() is None and not self.stop.asked():
                 self.supervisor.look_after()
-                if all(worker.exit_code == CANNOT_START for worker in self.workers):
+                if all(worker.exit_code == ExitCode.CANNOT_START for worker in self.workers):
                     raise _ended(self.workers[0])  # nobody is left who could draw it
                 time.sleep(_POLL_S)
             if self.stop.asked():
@@ -282,7 +283,10 @@ def short(path: Path) -> str:
 
 
 def _ended(part: Part) -> StepFailed:
-    if part.exit_code == CANNOT_START:
+    if part.exit_code == ExitCode.CANNOT_START:
         to_do = "Its log says what it needs. To draw with the small built-in model on the CPU: "
         return StepFailed(f"{part.name} cannot start.", to_do + "CUDA_VISIBLE_DEVICES= ./scripts/start", part.log_file)
+    if part.exit_code == ExitCode.CARD_FAILED:
+        to_do = "Look at the card (nvidia-smi -q, dmesg | grep Xid), or take it out of CUDA_VISIBLE_DEVICES."
+        return StepFailed(f"The card of {part.name} failed.", to_do, part.log_file)
     return StepFailed(f"{part.name} ended with {part.exit_code}.", "Its log says why.", part.log_file)

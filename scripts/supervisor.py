@@ -1,11 +1,9 @@
 """Keeps the service's processes alive while it serves, and takes all of them down in order.
 
 Children are started, restarted and stopped by one thread only, the main one: the kernel ties a child's life to the
-*thread* that started it. A child that ends is started again after 1, 2, 4 ... 30 s; one that says that it cannot
-start (exit code 78, EX_CONFIG) is left alone, for trying again would not help.
+*thread* that started it. What a child's exit code (posegen.exit_codes) means for its next start is `PATIENCE`'s.
 """
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +15,44 @@ from typing import Protocol
 
 from posegen.child_processes import start_child, stop_child
 from posegen.errors import Unavailable
+from posegen.exit_codes import ExitCode
 
-CANNOT_START = os.EX_CONFIG
-"""The exit code with which a child says that another try would end the same way."""
-_LONGEST_WAIT_S = 30.0
-_LIVED_WELL_S = 60.0
-"""A child that lived this long is started again after the shortest wait."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait before a child is started again: the first time, doubling, at most `longest_s`.
+
+    A child that lived for `lived_well_s` begins anew. One that falls `alarming` times in a row is told of with
+    `what_to_do`, and waits `longest_s` from then on.
+    """
+
+    first_s: float = 1.0
+    longest_s: float = 30.0
+    lived_well_s: float = 60.0
+    alarming: int | None = None
+    what_to_do: str = ""
+
+    def wait_s(self, falls: int) -> float:
+        """Return the wait after so many falls in a row, the one just now included."""
+        if self.alarming is not None and falls >= self.alarming:
+            return self.longest_s
+        return min(self.first_s * 2.0 ** (falls - 1), self.longest_s)
+
+
+PATIENCE: Mapping[int, Patience] = {
+    ExitCode.CARD_FAILED: Patience(
+        first_s=5.0,
+        longest_s=300.0,
+        lived_well_s=900.0,
+        alarming=5,
+        what_to_do="check the card (nvidia-smi -q, dmesg | grep Xid), or take it out of CUDA_VISIBLE_DEVICES",
+    ),
+}
+"""By exit code; all others have the usual patience, and CANNOT_START none: another try would end the same way.
+
+A picture that breaks a card is given up by the fourth time, before the alarm (posegen.recovery).
+"""
+_USUAL = Patience()
 
 
 class Rank(IntEnum):
@@ -104,6 +134,7 @@ class _Life:
     part: Part
     started_at: float
     falls: int = 0
+    patience: Patience = _USUAL
     again_at: float | None = None
     given_up: bool = False
 
@@ -148,15 +179,18 @@ class Supervisor:
 
     def _note_fall(self, life: _Life, exit_code: int) -> None:
         part = life.part
-        if exit_code == CANNOT_START:
+        if exit_code == ExitCode.CANNOT_START:
             life.given_up = True
             self._say(f"{part.name} cannot start and stays down; its log says why: {part.log_file}")
             return
-        if self._clock() - life.started_at > _LIVED_WELL_S:
-            life.falls = 0
+        patience = PATIENCE.get(exit_code, _USUAL)
+        if patience is not life.patience or self._clock() - life.started_at > patience.lived_well_s:
+            life.patience, life.falls = patience, 0
         wait_s = self._wait_longer(life)
-        how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+        how = f"signal {-exit_code}" if exit_code < 0 else _told(exit_code)
         self._say(f"{part.name} ended ({how}) and is started again in {wait_s:g} s; its log: {part.log_file}")
+        if patience.alarming is not None and life.falls >= patience.alarming:
+            self._say(f"{part.name}: {_told(exit_code)}, {life.falls} times in a row: {patience.what_to_do}.")
 
     def _start_again(self, life: _Life) -> None:
         try:
@@ -169,10 +203,17 @@ class Supervisor:
         self._say(f"{life.part.name} was started again.")
 
     def _wait_longer(self, life: _Life) -> float:
-        wait_s = min(2.0**life.falls, _LONGEST_WAIT_S)
         life.falls += 1
+        wait_s = life.patience.wait_s(life.falls)
         life.again_at = self._clock() + wait_s
         return wait_s
+
+
+def _told(exit_code: int) -> str:
+    try:
+        return f"exit code {exit_code}, {ExitCode(exit_code).name.lower().replace('_', ' ')}"
+    except ValueError:
+        return f"exit code {exit_code}"
 
 
 def _rank(life: _Life) -> Rank:

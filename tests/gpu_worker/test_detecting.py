@@ -104,7 +104,7 @@ def room(sqlite_url: str, redis_url: str, weights: Path, tmp_path: Path) -> Iter
     finisher = Finisher(announcer, storage, desk, worker="w1", profile=TINY)
     thread = EngineThread(engine, desk, Meter(), finisher.take)
     claimant = Claimant(worker="w1", profile="tiny", lease_s=20)
-    detecting = Detecting(announcer, storage, desk, claimant, weights, device="cpu")
+    detecting = Detecting(announcer, storage, desk, claimant, weights, device="cpu", on_card_failure=thread.fail)
     hands = Hands(announcer, claimant, desk, thread, finisher, detecting)
     thread.start()
     detecting.start()
@@ -218,7 +218,11 @@ def test_a_detector_that_cannot_be_loaded_fails_its_photo_and_the_row_says_why(r
 
 def test_a_worker_without_weights_says_so_and_takes_no_photo(room: Room, tmp_path: Path) -> None:
     claimant = Claimant(worker="w2", profile="tiny", lease_s=20)
-    blind = Detecting(room.announcer, room.storage, room.desk, claimant, tmp_path / "nothing", device="cpu")
+    blind = Detecting(
+        *(room.announcer, room.storage, room.desk, claimant, tmp_path / "nothing"),
+        device="cpu",
+        on_card_failure=room.thread.fail,
+    )
     blind.start()
     placed = room.upload()
 
@@ -238,7 +242,7 @@ def test_a_drain_gives_the_photo_back_and_what_is_found_afterwards_is_not_writte
     wait_until(room.desk.detection)
 
     room.hands.begin_drain()
-    assert room.hands.give_back_undrawn() == 1
+    assert room.hands.give_back() == 1
 
     assert room.read(placed).status == DetectionStatus.QUEUED
     go_on.set()

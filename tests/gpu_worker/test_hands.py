@@ -3,6 +3,7 @@
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import update
 from support.house import later
 from support.waiting import wait_until
@@ -142,11 +143,32 @@ def test_a_drain_gives_back_what_is_not_drawn(bench: "Bench") -> None:
 
     bench.hands.begin_drain()
     claiming.join(5)
-    returned = bench.hands.give_back_undrawn()
+    returned = bench.hands.give_back()
 
     items = bench.house.items(placed.generation_id)
     assert returned == 4
     assert {(item.status, item.attempt, item.crashes) for item in items} == {(ItemStatus.QUEUED, 1, 0)}
+    assert bench.announcer.bell.waiting() == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "crashes"), [(FakeTrouble.CRASH, 1), (FakeTrouble.LOST, 0)], ids=["under work", "by itself"]
+)
+def test_what_was_in_a_failed_engine_goes_back_and_is_blamed_unless_the_card_failed_by_itself(
+    bench: "Bench", trouble: FakeTrouble, crashes: int
+) -> None:
+    placed = bench.house.order("ann", 4)
+    bad = bench.house.items(placed.generation_id)[1]
+    bench.engine.trouble[f"{bad.id}:1"] = trouble
+    draw_all(bench)
+    wait_until(bench.thread.failed.is_set)
+
+    returned = bench.hands.give_back()
+
+    items = bench.house.items(placed.generation_id)
+    assert returned == 4
+    assert {(item.status, item.attempt, item.crashes) for item in items} == {(ItemStatus.QUEUED, 1, crashes)}
+    assert bench.desk.held() == []
     assert bench.announcer.bell.waiting() == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.devices import faults_named
 from models.errors import BadPicture, CardFailed, OutOfMemory
 from models.inflight import InflightEngine, Recent
 from models.requests import Failed, Finished
@@ -165,6 +166,35 @@ def test_a_device_error_is_a_failed_card(
     tiny_engine.step()
     with pytest.raises(CardFailed, match=r"device cpu failed \(CUDA error: device lost\)"):
         tiny_engine.step()
+
+
+@pytest.mark.parametrize(
+    ("error", "by_itself"),
+    [
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
+        (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), False),
+        (torch.AcceleratorError("CUDA error: an error of a driver to come"), False),
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), True),
+    ],
+)
+def test_a_failed_card_says_whether_a_picture_can_have_done_it(
+    tiny_engine: InflightEngine, ask: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, by_itself: bool
+) -> None:
+    monkeypatch.setattr(tiny_engine.runner, "denoise", failing(tiny_engine.runner.denoise, lambda _: True, error))
+    tiny_engine.submit(ask("a"))
+    tiny_engine.step()
+    with pytest.raises(CardFailed) as raised:
+        tiny_engine.step()
+    assert raised.value.by_itself is by_itself
+
+
+def test_a_card_that_is_gone_is_not_taken_for_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", gone)
+    with pytest.raises(CardFailed, match="unspecified launch failure"), faults_named(torch.device("cuda:0")):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_a_picture_gone_bad_is_drawn_again_in_higher_precision_with_its_seed(

@@ -11,7 +11,7 @@ from posegen.database import database_now
 from posegen.errors import NoProfileKnown
 from posegen.finishing import locked_generation
 from posegen.leases import Claim, acquit, renew_leases
-from posegen.recovery import CRASHES_ALONE, SILENT_FOR, WITNESS_FIRST, Recovered, prune, return_lapsed
+from posegen.recovery import CRASHES_ALONE, SILENT_FOR, WITNESS_FIRST, Recovered, prune, return_lapsed, return_lost
 from posegen.statuses import WorkerStatus
 from posegen.tables import UserEvent, WorkerRow
 from posegen.workforce import ALIVE_FOR, live_workers, service_profile
@@ -301,6 +301,66 @@ def test_a_picture_that_kills_three_workers_alone_is_given_up_and_refunded(house
     assert house.items()[0].error_code == "crashed_worker"
     assert [event.type for event in house.events("ann")] == ["pose_completed", "progress", "failed"]
     house.assert_books_balance()
+
+
+def lose(house: House, claims: list[Claim], *, crash: bool = True) -> Recovered:
+    """A worker returns what was in its engine when that failed; all of one generation."""
+    with house.database.writing() as session:
+        held = {claim.item_id: claim.attempt for claim in claims}
+        return return_lost(session, claims[0].generation_id, held, crash=crash, now=NOW)
+
+
+def test_what_a_worker_returns_after_its_engine_failed_is_queued_at_once_and_it_was_a_crash(house: House) -> None:
+    house.customer()
+    house.order("ann", 2)
+
+    assert lose(house, house.claim()) == Recovered(requeued=2, failed=0)
+
+    assert {(item.status, item.crashes, item.alone_crashes, item.worker) for item in house.items()} == {
+        ("queued", 1, 0, None)
+    }
+
+
+def test_pictures_are_not_blamed_for_a_card_that_failed_by_itself(house: House) -> None:
+    house.customer()
+    house.order("ann", 1)
+
+    for _ in range(2 * CRASHES_ALONE):
+        assert lose(house, house.claim(), crash=False) == Recovered(requeued=1, failed=0)
+
+    (item,) = house.items()
+    assert (item.status, item.crashes) == ("queued", 0)
+
+
+def test_a_picture_that_breaks_three_engines_alone_is_given_up_refunded_and_its_neighbour_is_not(house: House) -> None:
+    house.customer()
+    generation_id = house.order("ann", 2).generation_id
+    lose(house, house.claim())
+
+    given_up = []
+    while claims := house.claim():
+        (claim,) = claims
+        if claim.variation_key.endswith("v0"):
+            given_up.append(lose(house, claims).failed)
+        else:
+            house.deliver(claim)
+
+    assert given_up == [0] * (CRASHES_ALONE - 1) + [1]
+    outcomes = {item.variation_key[-2:]: (item.status, item.error_code, item.alone_crashes) for item in house.items()}
+    assert outcomes == {"v0": ("failed", "crashed_worker", CRASHES_ALONE), "v1": ("completed", None, 0)}
+    assert house.generation(generation_id).credit_refunded == 30
+    house.assert_books_balance()
+
+
+def test_what_was_taken_from_a_worker_is_not_returned_by_it(house: House) -> None:
+    house.customer()
+    house.order("ann", 1)
+    ghost = house.claim(lease_s=1)
+    recover(house, now=later(1.5))
+    house.claim(worker="w2", now=later(2))
+
+    assert lose(house, ghost) == Recovered(requeued=0, failed=0)
+    assert {(item.status, item.worker) for item in house.items()} == {("drawing", "w2")}
 
 
 def test_a_round_ends_with_the_first_picture_it_gives_up(house: House) -> None:

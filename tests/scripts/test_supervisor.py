@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from supervisor import CANNOT_START, Program, Rank, Supervisor
+from supervisor import PATIENCE, Program, Rank, Supervisor
 from support.processes import RealProcess, nothing_left_behind
 from support.waiting import wait_until
+
+from posegen.exit_codes import ExitCode
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SLEEPS = "print('up', flush=True); import time; time.sleep(600)"
@@ -136,10 +138,54 @@ def test_a_part_that_lived_well_is_started_again_soon(tmp_path: Path) -> None:
     assert [sentence for sentence in said if "again in" in sentence and "again in 1 s" not in sentence] == []
 
 
+def falls(supervisor: Supervisor, part: Program, clock: Clock, said: list[str], *, times: int) -> list[float]:
+    """Let a part end so often; return how long each next start was waited for."""
+    waits = []
+    for _ in range(times):
+        wait_until(lambda: part.exit_code is not None)
+        supervisor.look_after()
+        fell_at = clock.now_s
+        while said[-1] != "part was started again.":
+            clock.now_s += 1
+            supervisor.look_after()
+        waits.append(clock.now_s - fell_at)
+        said.append("lives")
+    return waits
+
+
+def test_a_part_whose_card_fails_waits_longer_and_is_told_of_when_it_goes_on(tmp_path: Path) -> None:
+    clock, said = Clock(), list[str]()
+    supervisor = Supervisor(said.append, clock=clock)
+    part = program(tmp_path, f"raise SystemExit({int(ExitCode.CARD_FAILED)})")
+    supervisor.start(part)
+    waits = falls(supervisor, part, clock, said, times=6)
+    supervisor.stop()
+
+    assert waits == [5, 10, 20, 40, 300, 300]
+    told = [sentence for sentence in said if "in a row" in sentence]
+    assert len(told) == 2
+    assert told[0].startswith("part: exit code 74, card failed, 5 times in a row: check the card (nvidia-smi -q")
+
+
+def test_a_card_that_fails_again_after_minutes_is_not_well(tmp_path: Path) -> None:
+    """Loading alone takes a minute: that a process lived so long says little of its card."""
+    clock, said = Clock(), list[str]()
+    supervisor = Supervisor(said.append, clock=clock)
+    part = program(tmp_path, f"raise SystemExit({int(ExitCode.CARD_FAILED)})")
+    supervisor.start(part)
+    waits = []
+    for lived_s in (120, 120, PATIENCE[ExitCode.CARD_FAILED].lived_well_s + 1):
+        clock.now_s += lived_s
+        waits += falls(supervisor, part, clock, said, times=1)
+    supervisor.stop()
+
+    assert waits == [5, 10, 5]
+
+
 def test_a_part_that_cannot_start_is_not_started_again(tmp_path: Path) -> None:
     clock, said = Clock(), list[str]()
     supervisor = Supervisor(said.append, clock=clock)
-    part = program(tmp_path, f"raise SystemExit({CANNOT_START})")
+    part = program(tmp_path, f"raise SystemExit({int(ExitCode.CANNOT_START)})")
     supervisor.start(part)
     wait_until(lambda: part.exit_code is not None)
     for _ in range(100):

@@ -12,6 +12,7 @@ from support.processes import RealProcess
 from support.servers import PostgresServer
 from support.waiting import wait_until
 
+from posegen.exit_codes import ExitCode
 from posegen.private_redis import PrivateRedis
 from posegen.tables import WorkerRow, WorkItem
 
@@ -226,8 +227,10 @@ def test_a_worker_that_comes_before_its_database_waits_for_it(
     worker.wait_for_log("worker.ready", timeout_s=60)
 
 
-def test_an_engine_that_breaks_ends_its_worker_and_another_draws_its_pictures(service: "Service") -> None:
-    """The engine of the first worker raises in its first forward; nothing is lost and the exit code says why."""
+def test_a_card_that_breaks_ends_its_worker_which_returns_its_pictures_at_once(service: "Service") -> None:
+    """Leases are long here and nobody else heals: only the worker itself can have returned them."""
+    service.lease_s(600)
+    service._env["RECOVER_EVERY_S"] = "60"
     service.start_api()
     broken = service.start_script("broken", BREAK_THEN_WORK, "--device", "fake")
     broken.wait_for_log("worker.ready", timeout_s=60)
@@ -235,8 +238,13 @@ def test_an_engine_that_breaks_ends_its_worker_and_another_draws_its_pictures(se
 
     generation_id = ann.order(2, 1)
 
-    assert broken.wait(timeout_s=30) == 70
-    assert "The engine failed" in broken.log
+    assert broken.wait(timeout_s=30) == ExitCode.CARD_FAILED
+    assert "The device fake failed" in broken.log
+    items = service.house.items(generation_id)
+    assert {(item.status, item.crashes) for item in items} == {("queued", 1)}, "returned before the process ended"
+    (row,) = service.house.workers()
+    assert (row.status, row.died_at) == ("stopped", None)
+    assert "an illegal memory access" in str(row.error_message)
     service.start_worker("well", "--device", "fake:0.01").wait_for_log("worker.ready", timeout_s=60)
     wait_until(lambda: ann.status(generation_id) == "completed", timeout_s=60, message="the redrawn order")
     service.house.assert_books_balance()

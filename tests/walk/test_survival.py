@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from support.processes import RealProcess
 from support.servers import PostgresServer
 from support.waiting import wait_until
 
+from posegen.exit_codes import ExitCode
 from posegen.private_redis import PrivateRedis
 from posegen.recovery import CRASHES_ALONE
 from posegen.storage import Storage
 from posegen.sweeping import missing_files
-from posegen.tables import WorkerRow
+from posegen.tables import WorkerRow, WorkItem
 
 if TYPE_CHECKING:
     from .conftest import Customer, Service
@@ -208,4 +209,33 @@ def test_a_picture_that_kills_its_worker_is_given_up_after_three_alone_and_its_n
     assert ann.get("/api/credits/balance")["data"]["balance"] == 1000
     assert bob.get("/api/credits/balance")["data"]["balance"] == 1000 - 3 * PRICE
     assert len(workers) <= CRASHES_ALONE + 2
+    service.house.assert_books_balance()
+
+
+def test_a_picture_that_breaks_the_card_is_given_up_and_its_neighbours_are_drawn(sqlite_service: "Service") -> None:
+    """The card fails by itself first, for which nobody is blamed; then always when one picture is in a forward."""
+    service = sqlite_service
+    service._env["PROFILE"] = "tiny"
+    service.start_api()
+    ann, bob = (service.customer(name, credits=1000) for name in ("ann", "bob"))
+    others = bob.order(3, 1, textPrompt="a man in the rain, trouble-lost")
+    first = service.start_worker("worker-0", "--device", "fake:0.01:troubled")
+    assert first.wait(timeout_s=60) == ExitCode.CARD_FAILED
+    assert {(item.status, item.crashes) for item in service.house.items(others)} == {("queued", 0)}
+    with service.database.writing() as session:
+        session.execute(update(WorkItem).values(prompt="a man in the rain"))  # the card was changed
+
+    poisoned = ann.order(1, 1, textPrompt="a woman in the rain, trouble-crash")
+    codes: list[int] = []
+    while ann.status(poisoned) != "failed" or bob.status(others) != "completed":
+        worker = service.start_worker(f"worker-{len(codes) + 1}", "--device", "fake:0.01:troubled", "--burst")
+        codes.append(worker.wait(timeout_s=60))
+
+    assert set(codes[:-1]) == {int(ExitCode.CARD_FAILED)}
+    assert len(codes) <= CRASHES_ALONE + 2
+    item = service.house.items(poisoned)[0]
+    assert (item.error_code, item.alone_crashes) == ("crashed_worker", CRASHES_ALONE)
+    assert {(other.status, other.alone_crashes) for other in service.house.items(others)} == {("completed", 0)}
+    assert ann.get("/api/credits/balance")["data"]["balance"] == 1000
+    assert bob.get("/api/credits/balance")["data"]["balance"] == 1000 - 3 * PRICE
     service.house.assert_books_balance()
