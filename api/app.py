@@ -18,6 +18,7 @@ from api.live import Live
 from api.origins import ANYONE, Origins
 from api.previews import Previews
 from api.reconciling import keep_reconciled
+from api.request_log import HEADER, RequestLog
 from api.routes import (
     accounts,
     avatars,
@@ -27,6 +28,7 @@ from api.routes import (
     following,
     generations,
     library,
+    metrics,
     operations,
     page,
     pose_requests,
@@ -51,6 +53,7 @@ ROUTES = (
     following,
     generations,
     library,
+    metrics,
     operations,
     page,
     pose_requests,
@@ -83,11 +86,10 @@ def create_app(settings: Settings) -> ASGIApp:
         allow_origin_regex=origins.pattern,
         allow_credentials=not origins.anyone,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=[
-            *("Content-Disposition", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
-        ],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", HEADER],
+        expose_headers=[*("Content-Disposition", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", HEADER)],
     )
+    app.add_middleware(RequestLog)
     return sockets.beside(app)
 
 

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from api.field_problems import field_problem_of
+from api.request_log import route_of
 from api.wire.base import iso
 from models.errors import UnknownProfile
 from posegen import errors as domain
@@ -58,8 +59,8 @@ class Forbidden(ApiError):
 
     code = "forbidden"
 
-    def __init__(self) -> None:
-        super().__init__("Only an administrator may do this.")
+    def __init__(self, message: str = "Only an administrator may do this.") -> None:
+        super().__init__(message)
 
 
 class TooManyRequests(ApiError):
@@ -193,7 +194,7 @@ def _headers(error: Exception, status: HTTPStatus) -> dict[str, str]:
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
     answer = problem_of(error)
     if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request.refused", path=request.url.path, error=type(error).__name__, sentence=str(error))
+        log.warning("request.refused", route=route_of(request.scope), error=type(error).__name__, sentence=str(error))
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The outermost layer of every HTTP request: an id for it, a limit on its body, and an end for whatever escapes.
+"""The layer around every HTTP request: a limit on its body, and an end for whatever escapes.
 
 A parameter of the address without a value says nothing, as forms send it for what was not chosen: it is left out here.
 
@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import UNEXPECTED, problem
+from api.request_log import current_request_id, route_of
 from api.routes import AVATAR_CREATOR, POSE_GENERATOR
-from posegen.identifiers import new_id
 from posegen.uploads import MOST_BYTES
 
 log = structlog.get_logger()
@@ -38,7 +38,11 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await _Request(scope, receive, send).run(self.app)
+        request = _Request(scope, receive, send)
+        try:
+            await request.run(self.app)
+        finally:
+            scope["route"] = request.scope.get("route")  # for the layer around this one, which sees another scope
 
 
 class _Request:
@@ -46,7 +50,6 @@ class _Request:
         self.scope = {**scope, "query_string": _with_values(scope["query_string"])}
         self._receive = receive
         self._send = send
-        self.request_id = new_id()
         self.started = False
         self.received_bytes = 0
         self.most_bytes = MOST_UPLOAD_BYTES if _may_be_upload(scope) else MOST_BODY_BYTES
@@ -60,12 +63,11 @@ class _Request:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
-            log.exception("request.failed", path=self.scope["path"], request_id=self.request_id)
+            log.exception("request.failed", route=route_of(self.scope))
             if self.started:
                 raise  # half an answer cannot be mended; the server closes the connection
-            answer = problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", UNEXPECTED, facts={"requestId": self.request_id}
-            )
+            facts = {"requestId": current_request_id()}
+            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", UNEXPECTED, facts=facts)
             del error
             await answer(self.scope, self._receive, self.send)
 
@@ -80,7 +82,6 @@ class _Request:
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
             headers.setdefault("X-Content-Type-Options", "nosniff")
         await self._send(message)
 

@@ -17,7 +17,7 @@ from posegen.errors import BellAway, DatabaseAway
 from posegen.pose_control import follows_poses, hosted_of, undrawable
 from posegen.statuses import WorkerStatus
 from posegen.tables import WorkerRow
-from posegen.workforce import live_workers
+from posegen.workforce import drawing_of, live_workers
 
 APP = "pose-generator"
 
@@ -107,11 +107,18 @@ def _draws_now(worker: dict[str, Any]) -> bool:
 
 
 def _told(row: WorkerRow) -> dict[str, Any]:
+    drawing = drawing_of(row)
     return {
         "name": row.name,
+        "host": row.host,
         "device": row.device,
         "deviceName": row.device_name,
         "profile": row.profile,
+        "backend": drawing.backend,
+        "precision": drawing.precision,
+        "cache": drawing.cache,
+        "attention": drawing.attention,
+        "compiled": drawing.compiled,
         "detector": detector_of(row),
         "followsPoses": follows_poses(row),
         "hosted": hosted_of(row),
@@ -122,6 +129,7 @@ def _told(row: WorkerRow) -> dict[str, Any]:
         "picturesPerSecond": row.pictures_per_s,
         "busyShare": row.busy_share,
         "memoryBytes": row.memory_bytes,
+        "memoryTotalBytes": drawing.memory_total_bytes,
         "startedAt": iso(row.started_at),
         "heartbeatAt": iso(row.heartbeat_at),
     }

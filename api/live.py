@@ -8,10 +8,11 @@ The same look closes sockets whose login has expired, or was ended by a change o
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
+from prometheus_client import Gauge, Histogram
 
 from posegen.accounts import logins_valid_from
 from posegen.channel import Channel
@@ -19,6 +20,7 @@ from posegen.database import Database
 from posegen.errors import BellAway, DatabaseAway
 from posegen.events import EventMessage, events_after, is_replayable, newest_event_id, newest_event_ids
 from posegen.storage import Links
+from posegen.tallies import REGISTRY
 
 log = structlog.get_logger()
 
@@ -28,6 +30,14 @@ LOOK_EVERY_S = 2.0
 """How often SQL is asked for news that Redis did not tell of."""
 ROOM_EVERY_S = 0.05
 EVENTS_A_READ = 200
+
+SOCKETS = Gauge("posegen_sockets_open", "Sockets that are told events.", registry=REGISTRY)
+EVENT_LAG = Histogram(
+    "posegen_event_lag_seconds",
+    "From the database's time of an event to its sending into a socket; what was missed and is repeated is left out.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
 
 
 class ClientGone(Exception):
@@ -72,6 +82,7 @@ class Follower:
         self._outlet = outlet
         self._last_event_id = last_event_id
         self._news = asyncio.Event()
+        self._old_up_to = 0
 
     def nudge(self, event_id: int) -> None:
         """Say that the user has events up to this number."""
@@ -99,6 +110,7 @@ class Follower:
 
     async def _begin(self) -> None:
         newest, replayable = await self._read(self._live.place, self.user_id, self._last_event_id)
+        self._old_up_to = newest
         missed = self._last_event_id is not None and not replayable
         self.cursor = self._last_event_id if self._last_event_id is not None and replayable else newest
         greeting = {"message": "Connected to live updates.", "userId": self.user_id, "eventId": self.cursor}
@@ -120,6 +132,8 @@ class Follower:
                     await asyncio.sleep(ROOM_EVERY_S)
                 await self._outlet.emit(UPDATE, event.on_the_wire(self._live.links.url))
                 self.cursor = event.event_id
+                if event.event_id > self._old_up_to:
+                    EVENT_LAG.observe(max(0.0, (datetime.now(UTC) - event.created_at).total_seconds()))
             full = len(events) == EVENTS_A_READ
 
     async def _resync(self) -> None:
@@ -150,9 +164,11 @@ class Live:
         """Tell one socket its user's events until this task is cancelled, or the login ends and the socket with it."""
         follower = Follower(self, user_id, outlet, last_event_id, login_ends)
         self._followers.setdefault(user_id, set()).add(follower)
+        SOCKETS.inc()
         try:
             await follower.run()
         finally:
+            SOCKETS.dec()
             self._followers[user_id].discard(follower)
             if not self._followers[user_id]:
                 del self._followers[user_id]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from api.access import Caller
 from api.rates import Standing
+from api.request_log import current_request_id
 from api.service import Service
 from models.loras import shelf
 from posegen.crash_points import Act
 from posegen.database import database_now
 from posegen.generations import owned_generation
-from posegen.orders import Order, PlacedOrder, place_order
+from posegen.orders import Order, PlacedOrder, note_request, place_order
 from posegen.quotes import Quote, quote_order
 from posegen.retrying import retry_generation
 from posegen.workforce import service_profile, useful_rings
@@ -62,6 +63,8 @@ def take_order(service: Service, caller: Caller, order: Order, *, idempotency_ke
             admit=admission,
             now=now,
         )
+        if admission.is_new:
+            note_request(session, placed.generation_id, current_request_id())
         rings = useful_rings(session, profile_name, placed.total_pictures, now=now)
     return _taken(service, placed, admission, rings=rings)
 
@@ -86,6 +89,7 @@ def take_retry(service: Service, caller: Caller, generation_id: str, *, idempote
             now=now,
         )
         if admission.is_new:
+            note_request(session, placed.generation_id, current_request_id())
             drawn_by = owned_generation(session, caller.id, placed.generation_id).profile
             rings = useful_rings(session, drawn_by, placed.total_pictures, now=now)
     return _taken(service, placed, admission, rings=rings)

@@ -22,6 +22,7 @@ from models.switches import AttentionKind, Compiling
 from models.velocity_cache import CacheMode
 from models.weights import find_weights
 from posegen.settings import Settings
+from posegen.workforce import Drawing
 
 if TYPE_CHECKING:
     from gpu_worker.process import Options
@@ -41,22 +42,37 @@ AUTO, HOSTED = "auto", "hosted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedEngine:
-    """An engine that is warm, what it runs on, and how: compiled or not, with which attention (None: with none).
+    """An engine that is warm, what it runs on, and how: in which precision, compiled or not, with which attention.
 
-    hosted: the same engine, when it draws at an endpoint.
+    None: it has none of it, as the fake. hosted: the same engine, when it draws at an endpoint.
     """
 
     engine: Engine
     device: str
     device_name: str | None
-    compiled: bool = False
+    compiled: bool | None = None
     attention: str | None = None
+    precision: str | None = None
+    memory_total_bytes: int | None = None
     hosted: "HostedEngine | None" = None
 
     @property
     def follows_poses(self) -> bool:
         """Whether its pictures follow poses."""
         return self.hosted is None or self.hosted.backend.follows_poses
+
+    def drawing(self, *, metrics_port: int | None = None) -> Drawing:
+        """Return how it draws now, as far as its engine tells."""
+        cache: CacheMode | None = getattr(self.engine, "cache", None)
+        return Drawing(
+            backend=self.engine.profile.name if self.hosted is None else self.hosted.backend.name,
+            precision=self.precision,
+            cache=cache.value if cache is not None else None,
+            attention=self.attention,
+            compiled=getattr(self.engine, "compiled", self.compiled),
+            memory_total_bytes=self.memory_total_bytes,
+            metrics_port=metrics_port,
+        )
 
 
 def open_engine(options: "Options", settings: Settings) -> LoadedEngine:
@@ -172,13 +188,16 @@ def _local(options: "Options", settings: Settings) -> LoadedEngine:
         log.info("engine.batch", size=f"{width}x{height}", rows=rows, forward_s=forward_s)
     if engine.view is not None:
         log.info("engine.previews", view=engine.view.name, note=engine.view.note)
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    card = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    weights = plan.precision.value if plan is not None else WeightPrecision.BF16.value
     return LoadedEngine(
         engine=engine,
         device=str(device),
-        device_name=device_name,
+        device_name=card.name if card is not None else None,
         compiled=engine.compiled,
         attention=engine.attention,
+        precision=weights if card is not None else "fp32",
+        memory_total_bytes=card.total_memory if card is not None else None,
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from gpu_worker.desk import Desk
 from gpu_worker.meter import Meter
+from gpu_worker.metrics import count_call
 from gpu_worker.previews import Previews
 from models.engine import Engine
 from models.requests import Outcome, StepReport
@@ -99,6 +100,7 @@ class EngineThread(threading.Thread):
 
     def _take(self, report: StepReport) -> None:
         self._meter.record(report)
+        count_call(report)
         if report.rows:
             self._log_batch(report)
         if self._previews is not None:

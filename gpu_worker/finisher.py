@@ -15,7 +15,7 @@ import stamina
 import structlog
 
 from gpu_worker.desk import Desk
-from gpu_worker.pictures import encode_picture
+from gpu_worker.pictures import about_claim, encode_picture
 from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome, Returned
 from posegen.announcing import Announcer
@@ -74,22 +74,27 @@ class Finisher:
             return
         claim = self._desk.begin_finish(outcome.key, within_s=FINISH_S)
         if claim is not None:
-            self._pool.submit(self._finish, claim, outcome)
+            self._pool.submit(self._about, claim, lambda: self._finish(claim, outcome))
 
     def refuse(self, claim: Claim, key: str, *, code: str, message: str) -> None:
         """Fail a claim that never reached the engine."""
         if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
-            self._pool.submit(self._guarded, key, lambda: self._fail(claim, code, message))
+            self._pool.submit(self._about, claim, lambda: self._guarded(key, lambda: self._fail(claim, code, message)))
 
     def give_up(self, claim: Claim, key: str, error: Exception) -> None:
         """Take a claim off the desk after something nobody foresaw: queued again, or failed when it keeps happening."""
         if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
-            self._pool.submit(self._guarded, key, lambda: self._again_or_fail(claim, error))
+            self._pool.submit(self._about, claim, lambda: self._guarded(key, lambda: self._again_or_fail(claim, error)))
 
     def close(self) -> None:
         """Finish what was taken, but no longer wait for a store or a database that is away; then end the threads."""
         self._leaving.set()
         self._pool.shutdown(wait=True)
+
+    def _about(self, claim: Claim, finish: Callable[[], None]) -> None:
+        """Run something with every line that it logs about the picture of this claim."""
+        with about_claim(claim):
+            finish()
 
     def _finish(self, claim: Claim, outcome: Finished | Failed | Returned) -> None:
         if self._desk.is_overdue(outcome.key):
@@ -130,7 +135,7 @@ class Finisher:
         except DatabaseAway:
             raise
         except Exception as error:  # an encoder, a constraint: never an endless circle of drawing and losing it
-            log.exception("finish.broke", item_id=claim.item_id)
+            log.exception("finish.broke")
             self._again_or_fail(claim, error)
 
     def _again_or_fail(self, claim: Claim, error: Exception) -> None:
@@ -143,7 +148,7 @@ class Finisher:
     def _give_back(self, claim: Claim, outcome: Returned) -> None:
         """Queue a picture that this engine cannot draw now. The reconciler rings for it, with pauses between."""
         self._queue_again(claim)
-        log.warning("picture.returned", item_id=claim.item_id, code=outcome.error.code, suspect=outcome.suspect)
+        log.warning("picture.returned", attempt=claim.attempt, code=outcome.error.code, suspect=outcome.suspect)
 
     def _queue_again(self, claim: Claim) -> None:
         for attempt in self._tries(DatabaseAway, DATABASE_S):
@@ -179,13 +184,12 @@ class Finisher:
             with attempt:
                 won = self._deliver_row(claim, picture)
         if not won and not self._is_delivered(files[0][0].key):
-            log.info("picture.claim_lost", item_id=claim.item_id, attempt=claim.attempt)
+            log.info("picture.claim_lost", attempt=claim.attempt)
             self._remove(file.key for file, _content in files)
             return
         log.info(
             "picture.finished",
-            generation_id=claim.generation_id,
-            item_id=claim.item_id,
+            attempt=claim.attempt,
             denoise_s=round(outcome.denoise_s, 3),
             steps_skipped=outcome.steps_skipped,
             finish_s=round(monotonic() - began, 3),
@@ -233,4 +237,4 @@ class Finisher:
         for attempt in self._tries(DatabaseAway, DATABASE_S):
             with attempt, self._announcer.writing(Act.COMMIT_FAILURE) as session:
                 won = fail_picture(session, claim, code=code, message=message, now=database_now(session))
-        log.warning("picture.failed" if won else "picture.claim_lost", item_id=claim.item_id, code=code)
+        log.warning("picture.failed" if won else "picture.claim_lost", attempt=claim.attempt, code=code)

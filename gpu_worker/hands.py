@@ -12,7 +12,7 @@ from gpu_worker.desk import Desk, Held, Stage
 from gpu_worker.detecting import LOOK_EVERY_S, Detecting
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.finisher import Finisher
-from gpu_worker.pictures import request_for
+from gpu_worker.pictures import about_claim, request_for
 from models.engine import Engine
 from models.errors import CardFailed, RequestRefused
 from posegen.announcing import Announcer
@@ -169,7 +169,9 @@ class Hands:
             return True
         claims = self._claim(room)
         for claim in claims:
-            self._submit(claim)
+            with about_claim(claim):
+                log.info("picture.claimed", attempt=claim.attempt, alone=claim.alone)
+                self._submit(claim)
         if claims:
             self._thread.wake()
             self._tell_started(claims)
@@ -210,7 +212,7 @@ class Hands:
         except (RequestRefused, PoseError) as error:
             self._finisher.refuse(claim, key, code=error.code, message=str(error))
         except Exception as error:  # whatever it was, the claim must not stay on the desk and be renewed for ever
-            log.exception("claim.not_submitted", item_id=claim.item_id)
+            log.exception("claim.not_submitted")
             self._finisher.give_up(claim, key, error)
 
     def _tell_started(self, claims: list[Claim]) -> None:

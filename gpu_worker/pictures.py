@@ -1,6 +1,7 @@
 """From a claim to what the engine is asked, and from its pixels to files: the two ends of drawing."""
 
 import io
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
@@ -13,6 +14,7 @@ from gpu_worker.desk import key_of
 from models.profiles import Profile
 from models.requests import PictureRequest
 from posegen.leases import Claim
+from posegen.logs import about_picture
 from posegen.poses.drawing import draw_pose
 from posegen.poses.openpose import pose_from_openpose
 
@@ -30,6 +32,11 @@ class EncodedPicture:
 
     png: bytes
     thumbnail: bytes
+
+
+def about_claim(claim: Claim) -> AbstractContextManager[object]:
+    """Return a block whose lines name the claim's picture, its generation and the request that ordered it."""
+    return about_picture(generation_id=claim.generation_id, item_id=claim.item_id, request_id=claim.request_id)
 
 
 def request_for(claim: Claim) -> PictureRequest:

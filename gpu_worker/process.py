@@ -23,6 +23,7 @@ from gpu_worker.hosting import DrawingCapability
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
 from gpu_worker.meter import Meter
+from gpu_worker.metrics import MEMORY, MEMORY_TOTAL, ROWS, serve_metrics
 from gpu_worker.previews import Previews
 from posegen import crash_points, migrating
 from posegen.announcing import Announcer
@@ -38,7 +39,7 @@ from posegen.settings import Settings
 from posegen.statuses import WorkerStatus
 from posegen.storage import Links, Storage
 from posegen.upkeep import Upkeep
-from posegen.workforce import WorkerReport
+from posegen.workforce import WorkerReport, drawing_capability
 
 log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ class WorkerProcess:
         self.status = WorkerStatus.STARTING
         self.process = own_process()
         self.loaded: LoadedEngine | None = None
+        self.metrics_port: int | None = None
         self.hands: Hands | None = None
         self.engine_thread: EngineThread | None = None
         self.listener: Listener | None = None
@@ -103,6 +105,8 @@ class WorkerProcess:
         self._enter()
         self.keeper.start()
         loaded = self.loaded = self._load()
+        self.metrics_port = serve_metrics(self.settings, device=loaded.device)
+        self._tell_gauges(loaded)
         thread, finisher, hands = self._assemble(loaded)
         if self._stop_asked.is_set():
             self._leave(thread, finisher, hands)
@@ -126,6 +130,15 @@ class WorkerProcess:
             self._refusal = error
             self._say_goodbye()
             raise
+
+    def _tell_gauges(self, loaded: LoadedEngine) -> None:
+        ROWS.set_function(lambda: len(self.desk.held(Stage.ENGINE)))
+        MEMORY.set_function(lambda: self._memory_bytes() or 0)
+        MEMORY_TOTAL.set(loaded.memory_total_bytes or 0)
+
+    def _memory_bytes(self) -> int | None:
+        """Return the card memory that this process has reserved; a card that failed is not asked."""
+        return memory_bytes(self.loaded.device) if self.loaded is not None and self._failure() is None else None
 
     def _failure(self) -> BaseException | None:
         """Return what ended this worker's engine, or kept it from being loaded."""
@@ -298,13 +311,18 @@ class WorkerProcess:
             steps_per_s=self.meter.steps_per_s(),
             pictures_per_s=self.meter.pictures_per_s(),
             busy_share=round(self.meter.take_busy_share(), 3),
-            memory_bytes=memory_bytes(loaded.device) if loaded and failure is None else None,
+            memory_bytes=self._memory_bytes(),
             error_message=str(failure) if failure is not None else None,
         )
 
     def _capabilities(self) -> dict[str, Any]:
-        """Say what this worker does, and of detecting also with what, or why not; nothing of it while starting."""
-        drawing = self._drawing.of(self.loaded) if self.loaded else {}
+        """Say what this worker does and how; of detecting also with what, or why not. Little of it while starting."""
+        if self.loaded is None:
+            return {"kinds": ["pose"]}
+        drawing = {
+            **self._drawing.of(self.loaded),
+            **drawing_capability(self.loaded.drawing(metrics_port=self.metrics_port)),
+        }
         if self.detecting is None:
             return {"kinds": ["pose"], **drawing}
         kinds = ["pose", "detect"] if self.detecting.is_able else ["pose"]

@@ -31,6 +31,7 @@ from posegen.storage import Links, Storage
 from posegen.sweeping import Swept, missing_files
 from posegen.sweeping import sweep as sweep_files
 from posegen.terminal import console, errors, read_settings, told
+from posegen.top_command import top
 from posegen.weights_command import models_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Posegen service.")
@@ -44,6 +45,7 @@ app.add_typer(models_app, name="models")
 app.command("doctor")(doctor)
 app.command("backup")(backup)
 app.command("restore")(restore)
+app.command("top")(top)
 
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="POSEGEN_PASSWORD")

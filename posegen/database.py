@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from posegen.crash_points import Act, Moment, reached
 from posegen.errors import BadInput, DatabaseAway, OutcomeUnknown
+from posegen.tallies import counted
 
 SQLITE_BUSY_S = 15.0
 """How long a SQLite writer waits for the one before it."""
@@ -63,7 +64,7 @@ class Database:
         with _away_told(), self._in_turn(), Session(self._writer, expire_on_commit=False) as session:
             is_committing = False
             try:
-                with session.begin():
+                with counted(session), session.begin():
                     yield session
                     session.flush()  # what can be refused is refused before COMMIT
                     reached(Moment.BEFORE, act)

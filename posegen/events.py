@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from posegen.errors import NotFound
 from posegen.statuses import EventType
 from posegen.tables import User, UserEvent
+from posegen.tallies import EVENTS, happened
 
 EVENTS_KEPT = timedelta(hours=24)
 """How long a client may be away and still be sent what it missed."""
@@ -79,6 +80,7 @@ def record_event(
         )
     )
     session.info.setdefault(_RECORDED, []).append(event)
+    happened(session, EVENTS, type=event.type)
     return event
 
 

@@ -20,6 +20,7 @@ from posegen.generations import percentage
 from posegen.leases import Claim, held_by
 from posegen.statuses import OPEN_ITEM_STATUSES, EventType, GenerationStatus, ItemStatus
 from posegen.tables import GeneratedPicture, Generation, LibraryPose, Project, StoredObject, WorkItem
+from posegen.tallies import FINAL, REFUNDED, REFUNDS, happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ def deliver_picture(
     row.generation_time_s = picture.generation_time_s
     row.worker = picture.worker
     session.add(row)
+    happened(session, FINAL, state=ItemStatus.COMPLETED)
     generation.poses_completed += 1
     generation.drawing_s += picture.generation_time_s
     session.execute(
@@ -141,6 +143,7 @@ def fail_locked(
     row.error_message = message
     session.add(row)
     generation.poses_failed += 1
+    happened(session, FINAL, state=ItemStatus.FAILED)
     _refund(session, generation, item, "could not be drawn", now)
     session.flush()
     _tell_final(session, generation, row, None, now)
@@ -175,6 +178,7 @@ def cancel_generation(session: Session, generation_id: str, user_id: str, *, now
         item.lease_until = None
         item.finished_at = now
         generation.poses_cancelled += 1
+        happened(session, FINAL, state=ItemStatus.CANCELLED)
         _refund(session, generation, item, "was cancelled", now)
     generation.status = GenerationStatus.CANCELLED
     generation.completed_at = now
@@ -232,6 +236,8 @@ def _refund(session: Session, generation: Generation, item: WorkItem, why: str, 
     if item.unlimited and generation.quota_day is not None:
         quota.give_back(session, generation.user_id, taken_on=generation.quota_day)
     generation.credit_refunded += item.price_credits
+    happened(session, REFUNDS)
+    happened(session, REFUNDED, item.price_credits)
     ledger.refund(
         session,
         generation.user_id,

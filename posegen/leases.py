@@ -17,7 +17,8 @@ from posegen.loras import Loras, read_loras
 from posegen.pose_control import may_be_poseless
 from posegen.queueing import Candidate, Room, choose
 from posegen.statuses import ItemKind, ItemStatus
-from posegen.tables import User, WorkItem
+from posegen.tables import Generation, User, WorkItem
+from posegen.tallies import CLAIMS, RETURNED, happened
 from posegen.workforce import dead_workers
 
 CANDIDATES_PER_ROW = 4
@@ -29,7 +30,10 @@ APART = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One picture this worker holds, with everything it takes to draw it. `attempt` fences every later write."""
+    """One picture this worker holds, with everything it takes to draw it. `attempt` fences every later write.
+
+    `request_id`: of the HTTP request that ordered it, for logs.
+    """
 
     item_id: str
     attempt: int
@@ -51,6 +55,7 @@ class Claim:
     alone: bool
     loras: Loras = ()
     allow_poseless: bool = False
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ def claim_items(session: Session, claimant: Claimant, room: Room, *, now: dateti
             room = replace(room, free_rows=room.free_rows - len(taken), size_px=size_px, loras=taken[0].loras)
     session.flush()
     _mark_served(session, {claim.user_id for claim in claims}, now)
-    return claims
+    return _with_request_ids(session, claims)
 
 
 def renew_leases(
@@ -151,7 +156,10 @@ def give_back(session: Session, item_id: str, attempt: int, *, now: datetime) ->
         .values(status=ItemStatus.QUEUED, lease_until=None, worker=None)
         .execution_options(synchronize_session=False)
     )
-    return bool(won.rowcount)  # type: ignore[attr-defined]
+    if not won.rowcount:  # type: ignore[attr-defined]
+        return False
+    happened(session, RETURNED, reason="given_back")
+    return True
 
 
 def lapsed_items(session: Session, *, now: datetime) -> Sequence[tuple[str, str | None]]:
@@ -214,7 +222,19 @@ def _take(session: Session, claimant: Claimant, chosen: Sequence[Candidate], now
         item.claimed_at = now + len(claims) * APART
         item.drawn_alone = candidate.suspect
         claims.append(_claim_of(item, allow_poseless=not claimant.follows_poses))
+        happened(session, CLAIMS, profile=item.profile, again="true" if item.attempt > 1 else "false")
     return claims
+
+
+def _with_request_ids(session: Session, claims: list[Claim]) -> list[Claim]:
+    """Return the claims with the requests that ordered them."""
+    if not claims:
+        return claims
+    ordered = select(Generation.id, Generation.request_id).where(
+        Generation.id.in_({claim.generation_id for claim in claims}), Generation.request_id.is_not(None)
+    )
+    request_ids = {row[0]: row[1] for row in session.execute(ordered)}
+    return [replace(claim, request_id=request_ids.get(claim.generation_id)) for claim in claims]
 
 
 def _mark_served(session: Session, user_ids: set[str], now: datetime) -> None:

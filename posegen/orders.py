@@ -34,6 +34,7 @@ from posegen.projects import OrderPlace, lock_place, place_of_order
 from posegen.prompts import picture_prompt
 from posegen.statuses import GenerationStatus, ItemKind, ItemStatus
 from posegen.tables import Generation, Project, WorkItem
+from posegen.tallies import CHARGED, ORDERED, ORDERS, happened
 from posegen.wording import check_wording
 
 GALLERY = "GALLERY_REFERENCE"
@@ -200,11 +201,19 @@ def check_order(
     )
 
 
+def note_request(session: Session, generation_id: str, request_id: str | None) -> None:
+    """Note with a new order which HTTP request it came by, so that whoever draws it can log that."""
+    session.get_one(Generation, generation_id).request_id = request_id
+
+
 def pay(session: Session, generation: Generation, project: Project, *, now: datetime) -> None:
     """Take what a new generation costs, from the quota or the balance. Locks the user, so it comes last.
 
     Raises QuotaExceeded, Conflict (the subscription has just ended) or NotEnoughCredits.
     """
+    happened(session, ORDERS, kind="order" if generation.retry_of is None else "retry")
+    happened(session, ORDERED, generation.total_expected_poses, profile=generation.profile)
+    happened(session, CHARGED, generation.credit_charged)
     if generation.unlimited:
         generation.quota_day = quota.take(session, generation.user_id, generation.quota_charged, now=now)
         return

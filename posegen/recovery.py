@@ -18,6 +18,7 @@ from posegen.idempotency import prune_keys
 from posegen.leases import lapsed_items
 from posegen.statuses import ItemStatus
 from posegen.tables import Generation, WorkItem
+from posegen.tallies import RETURNED, happened
 from posegen.workforce import LastSeen, last_seen, prune_workers
 
 SILENT_FOR = timedelta(seconds=7)
@@ -103,6 +104,7 @@ def _return_or_give_up(
     if item.alone_crashes < CRASHES_ALONE:
         item.status = ItemStatus.QUEUED
         item.worker = None
+        happened(session, RETURNED, reason="crash" if crash else "lapse")
     elif generation is None:
         give_up_locked(session, item, code="crashed_worker", message=GIVEN_UP, now=now)
     else:

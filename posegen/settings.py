@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     profile_rate: str = Field("10/hour", description="Profile changes per user")
     upload_rate: str = Field("10/minute", description="Uploaded photos per user")
     crash_at: str = Field("", description="For tests of crashes: where this process kills itself")
+    metrics_token: SecretStr = Field(SecretStr(""), description="Who sends it may read /metrics; none: this machine")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Where workers tell Prometheus of themselves; 0: nowhere")
+    metrics_host: str = Field("127.0.0.1", description="Address of that port")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="json, console, or auto by terminal")
 
     @field_validator("cors_origin", mode="before")

@@ -296,6 +296,7 @@ class Generation(Row):
     """One paid order. Its counters change in the transactions that make its pictures final.
 
     `quota_day` is the day whose quota paid for it: usually that of `created_at`, but an order may wait past midnight.
+    `request_id` is that of the HTTP request that ordered it, for logs.
     """
 
     __tablename__ = "generations"
@@ -356,6 +357,7 @@ class Generation(Row):
     credit_refunded: Mapped[int] = mapped_column(Integer, default=0)
     queue_job_id: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(String(64))
     drawing_s: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

@@ -5,8 +5,8 @@ whatever its status says. That a process of the same machine is gone is noted in
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,39 @@ ALIVE_FOR = timedelta(seconds=15)
 """A worker whose heartbeat is older than this is taken for dead."""
 ROWS_KEPT = timedelta(days=1)
 _LEAVING = (WorkerStatus.DRAINING, WorkerStatus.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """How a worker draws, fixed when its engine was loaded; in its row's capabilities. None: it does not tell.
+
+    precision: of the weights; attention, compiled: what computes them; cache: which steps are extrapolated; backend:
+    what its pictures say drew them; memory_total_bytes: of its card; metrics_port: where it tells Prometheus.
+    """
+
+    backend: str | None = None
+    precision: str | None = None
+    cache: str | None = None
+    attention: str | None = None
+    compiled: bool | None = None
+    memory_total_bytes: int | None = None
+    metrics_port: int | None = None
+
+
+_DRAWING = "drawing"
+
+
+def drawing_capability(drawing: Drawing) -> dict[str, Any]:
+    """Return what a worker's row says of how it draws, for `drawing_of`."""
+    return {_DRAWING: asdict(drawing)}
+
+
+def drawing_of(worker: WorkerRow) -> Drawing:
+    """Return how a worker says it draws; nothing of it while it starts, or of one of another version."""
+    said = worker.capabilities.get(_DRAWING)
+    if not isinstance(said, Mapping):
+        return Drawing()
+    return Drawing(**{name: said.get(name) for name in Drawing.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

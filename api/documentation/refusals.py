@@ -129,8 +129,8 @@ HEADERS: Final[Mapping[str, Response]] = {
     "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": {"type": "string"}},
     "X-Request-Id": {
-        "description": "The id of this request in the service's logs; every answer has one.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "The id of this request in the service's logs: yours, if you sent one that is fit for a log.",
+        "schema": {"type": "string"},
     },
 }
 """Headers of answers, told once."""

@@ -15,6 +15,7 @@ from support.serving import ROOT, Served
 import posegen
 from api.errors import STATUSES, ApiError, problem_of
 from api.guard import MOST_BODY_BYTES, Guard
+from api.request_log import RequestLog
 from models.errors import UnknownProfile
 from posegen.errors import BadInput, DatabaseAway, FieldProblem, NotEnoughCredits, PosegenError
 from posegen.poses.errors import PoseError, PoseFileRefused, PoseRefused
@@ -172,7 +173,9 @@ def test_an_unexpected_error_tells_its_request_id_and_nothing_else() -> None:
         raise RuntimeError("the password is hunter2")
 
     async def ask() -> httpx2.Response:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(Guard(broken)), base_url="http://api") as client:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(RequestLog(Guard(broken))), base_url="http://api"
+        ) as client:
             return await client.get("/")
 
     answer = asyncio.run(ask())
@@ -187,3 +190,16 @@ def test_every_answer_has_a_request_id_of_its_own(sqlite_served: Served) -> None
     client = sqlite_served.client()
 
     assert client.get("/").headers["x-request-id"] != client.get("/").headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_kept"),
+    [("walk-7:a.b_c", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ('"quoted"', False), ("", False)],
+)
+def test_a_callers_request_id_is_kept_if_it_is_fit_for_a_log(sqlite_served: Served, given: str, is_kept: bool) -> None:
+    """Refusals have it too, those of the browser's own questions before a request (CORS) included."""
+    client = sqlite_served.client()
+    origin = {"Origin": "http://localhost:5173", "Access-Control-Request-Method": "POST"}
+    for method, path in (("GET", "/"), ("GET", "/nothing"), ("OPTIONS", f"{ROOT}/generate")):
+        answer = client.request(method, path, headers={"X-Request-ID": given, **origin})
+        assert (answer.headers["x-request-id"] == given) is is_kept

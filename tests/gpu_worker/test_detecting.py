@@ -252,6 +252,25 @@ def test_a_drain_gives_the_photo_back_and_what_is_found_afterwards_is_not_writte
     assert room.house.item(placed).crashes == 0
 
 
+def test_a_photo_during_which_the_card_breaks_ends_the_worker_and_goes_back_as_its_crash(room: Room) -> None:
+    """The engine beside the detector has lost its card, too; no other photo is looked at with it."""
+
+    def broken(photo: Image.Image) -> Sequence[FoundPerson]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    room.detecting._device = "cuda:0"
+    room.lend(broken)
+    placed, other = room.upload(), room.upload()
+    room.hands.draw(placed)
+    wait_until(room.thread.failed.is_set)
+
+    assert room.hands.give_back() == 1
+
+    items = [room.house.item(photo) for photo in (placed, other)]
+    assert [(item.status, item.crashes, item.alone_crashes) for item in items] == [("queued", 1, 1), ("queued", 0, 0)]
+    assert len(room.photos()) == 2, "the next worker needs them"
+
+
 def test_a_detector_that_hangs_is_given_up_and_its_photo_failed(room: Room) -> None:
     go_on = threading.Event()
     room.lend(lambda photo: a_person(photo) if go_on.wait(30) else [])

@@ -3,15 +3,17 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import redis
 from live_client import LiveClient
 from support.house import House
 from support.processes import RealProcess
@@ -21,6 +23,7 @@ from posegen.database import Database, database_now
 from posegen.library import seed_library
 from posegen.ports import free_port
 from posegen.poses.library_files import read_library
+from posegen.private_redis import PrivateRedis
 from posegen.storage import Storage
 
 ROOT = Path(__file__).parents[2]
@@ -37,18 +40,18 @@ class Customer:
         self.url = url
         self.email = email
         self.told: list[dict[str, Any]] = []
-        self._http = httpx2.Client(base_url=url, timeout=20)
-        answer = self._http.post("/api/auth/register", json={"email": email, "password": PASSWORD})
+        self.http = httpx2.Client(base_url=url, timeout=20)
+        answer = self.http.post("/api/auth/register", json={"email": email, "password": PASSWORD})
         assert answer.status_code == 201, answer.text
         self.id: str = answer.json()["data"]["user"]["id"]
         self.token: str = answer.json()["data"]["token"]
-        self._http.headers["Authorization"] = f"Bearer {self.token}"
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
         self._sockets: list[LiveClient] = []
 
     def close(self) -> None:
         for socket in self._sockets:
             socket.disconnect()
-        self._http.close()
+        self.http.close()
 
     def follow(self, *, after: int | None = None) -> list[dict[str, Any]]:
         """Open a socket, from event `after` on; return the list it fills."""
@@ -61,7 +64,7 @@ class Customer:
         return told
 
     def get(self, path: str, **query: Any) -> Any:
-        answer = self._http.get(path, params=query)
+        answer = self.http.get(path, params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -71,7 +74,7 @@ class Customer:
         return answer.content
 
     def post(self, path: str, body: Any, *, expect: int) -> Any:
-        answer = self._http.post(path, json=body)
+        answer = self.http.post(path, json=body)
         assert answer.status_code == expect, answer.text
         return answer.json()
 
@@ -203,6 +206,90 @@ class Service:
             return httpx2.get(f"{self.url}{APP}/health", timeout=2).status_code == 200
         except httpx2.HTTPError:
             return False
+
+
+@dataclass(frozen=True)
+class Operated:
+    """A service that has served a little of everything, and what it said. Its API is down again."""
+
+    service: Service
+    secrets: dict[str, str]
+    api_metrics: str
+    worker_metrics: dict[str, str]
+    health: dict[str, Any]
+    orders: dict[str, str]
+    logs: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def operated(
+    tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path, redis_server: PrivateRedis
+) -> Iterator[Operated]:
+    """One service for a whole module: two workers of different speed, orders that succeed, fail and are cancelled."""
+    folder = tmp_path_factory.mktemp("operated")
+    shutil.copyfile(_migrated_sqlite, folder / "posegen.db")
+    redis_server.start()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    made = Service(folder, f"sqlite:///{folder / 'posegen.db'}", redis_server.url)
+    try:
+        yield operate(made)
+    finally:
+        made.close()
+
+
+def operate(service: Service) -> Operated:
+    """Run the service through its day."""
+    metrics_token = "metrics-token-" + secrets.token_hex(8)
+    service.lease_s(60)  # nobody dies here, and a slow machine must not look like it
+    service._env |= {"METRICS_PORT": str(free_port()), "METRICS_TOKEN": metrics_token, "LOG_FORMAT": "json"}
+    api = service.start_api()
+    workers = {
+        name: service.start_worker(name, "--device", device, "--max-batch", "2")
+        for name, device in (("slow", "fake:0.15:troubled"), ("fast", "fake:0.02:troubled"))
+    }
+    for worker in workers.values():
+        worker.wait_for_log("worker.ready", timeout_s=90)
+    ann = service.customer("ann", credits=10_000)
+    ann.http.headers["X-Request-Id"] = "walk-order-1"
+    words = "a woman holding a canary-prompt umbrella"
+    orders = {"many": ann.order(4, 6, textPrompt=words)}
+    ann.http.headers["X-Request-Id"] = "not fit for a log"
+    wait_until(lambda: ann.status(orders["many"]) == "completed", timeout_s=90, message=lambda: workers["slow"].log)
+    orders["bad"] = ann.order(1, 1, textPrompt=f"{words}, trouble-nan")
+    wait_until(lambda: ann.status(orders["bad"]) == "failed", timeout_s=60, message=lambda: workers["fast"].log)
+    orders["cancelled"] = ann.order(4, 6, textPrompt=words)
+    ann.post(f"{APP}/generations/{orders['cancelled']}/cancel", {}, expect=200)
+    link = ann.get(f"{APP}/generations/{orders['many']}/results")["results"][0]["outputImageUrl"]
+    ann.fetch(link)
+    file_token = link.split("/")[-2]
+    httpx2.get(f"{service.url}{link.replace(file_token, file_token + 'canary-link')}")
+    ann.http.post(f"{APP}/generate", json={"projectId": "canary-body", "batchSize": "canary-body"})
+    httpx2.get(f"{service.url}{APP}/library", params={"search": "canary-query", "token": ann.token})
+    wrong = {"email": ann.email, "password": "canary-wrong-password"}
+    httpx2.post(f"{service.url}/api/auth/login", json=wrong, headers={"Authorization": "Bearer canary-bearer"})
+    wait_until(lambda: not [item for item in service.house.items() if item.status in ("queued", "drawing")])
+    health = httpx2.get(f"{service.url}{APP}/health").json()
+    bearer = {"Authorization": f"Bearer {metrics_token}"}
+    ports = {name: worker.log.split('"port": ')[1].split(",")[0].rstrip("}") for name, worker in workers.items()}
+    told = {name: httpx2.get(f"http://127.0.0.1:{port}/metrics", headers=bearer) for name, port in ports.items()}
+    refused = httpx2.get(f"http://127.0.0.1:{ports['fast']}/metrics")
+    assert (refused.status_code, httpx2.get(f"{service.url}/metrics").status_code) == (401, 401)
+    api_metrics = httpx2.get(f"{service.url}/metrics", headers=bearer).text
+    api.terminate()
+    return Operated(
+        service=service,
+        secrets={
+            "prompt": "canary-prompt", "password": PASSWORD, "wrong password": "canary-wrong-password",
+            "token": ann.token, "bearer": "canary-bearer", "body": "canary-body", "query": "canary-query",
+            "jwt secret": service._env["JWT_SECRET"], "metrics token": metrics_token, "file token": file_token,
+        },
+        api_metrics=api_metrics,
+        worker_metrics={name: answer.text for name, answer in told.items()},
+        health=health,
+        orders=orders,
+        logs={"api": api.log, **{name: worker.log for name, worker in workers.items()}},
+    )  # fmt: skip
 
 
 @pytest.fixture
