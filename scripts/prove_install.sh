@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves the image's steps without Docker: what .dockerignore lets in is copied into an empty tree, a user without
 # rights runs scripts/install_image.sh there, and what compose.yaml starts then serves an order, on the CPU.
-#   sudo nice scripts/prove_install.sh [FOLDER]     about 7 GB in FOLDER (default: a fresh one below /var/tmp; removed)
+#   sudo nice scripts/prove_install.sh [FOLDER]     about 7 GB in FOLDER (default: a fresh one below /var/tmp)
+# FOLDER is deleted at the end, unless KEEP=1. One that an earlier run with KEEP=1 installed into is not installed again.
 # As another user than root it runs as that user. PIP_* is passed on. Not proven by it: the base image, the card.
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -48,10 +49,18 @@ mapfile -t let_in < <(sed -n 's/^!//p' "$ROOT/.dockerignore")
 chmod 755 "$TREE"
 if [ "$(id -u)" = 0 ]; then chown -R 10001:10001 "$TREE"; fi
 
-step "The image's two steps, as $(as_user id -un 2>/dev/null || echo user 10001)"
-(cd "$CODE" && as_user PYTHON="${PYTHON:-/usr/bin/python3}" PIP_NO_CACHE_DIR="${PIP_NO_CACHE_DIR:-1}" scripts/install_image.sh packages) >"$TREE/packages.log" 2>&1 \
-  || { tail -n 20 "$TREE/packages.log"; exit 1; }
-(cd "$CODE" && as_user scripts/install_image.sh posegen) >"$TREE/posegen.log" 2>&1 || { tail -n 20 "$TREE/posegen.log"; exit 1; }
+step "The image's two steps, as user $(as_user id -u)"
+install_step() { # install_step NAME: one of the image's steps, its output in the tree
+  if ! (cd "$CODE" && as_user "PYTHON=${PYTHON:-/usr/bin/python3}" PIP_NO_CACHE_DIR=1 scripts/install_image.sh "$1") >"$TREE/$1.log" 2>&1; then
+    tail -n 20 "$TREE/$1.log"
+    exit 1
+  fi
+}
+if [ ! -f "$TREE/installed" ]; then
+  install_step packages
+  install_step posegen
+  touch "$TREE/installed"
+fi
 tail -n 1 "$TREE/posegen.log"
 du -sh "$CODE/.venv" | cut -f1
 if [ "$(id -u)" = 0 ]; then chown -R root:root "$CODE"; fi # as in the image: whoever runs it cannot change the code
@@ -77,8 +86,8 @@ in_image sh -c 'posegen migrate && posegen library seed'
 step "api: python -m api, and worker: python -m gpu_worker --device cpu"
 start api python -m api
 start worker python -m gpu_worker --device cpu --profile tiny
-wait_for 120 api in_image python -m posegen.alive api
-wait_for 120 worker in_image python -m posegen.alive worker
+wait_for 600 api in_image python -m posegen.alive api
+wait_for 600 worker in_image python -m posegen.alive worker
 echo "both health checks pass"
 
 step "posegen doctor"
