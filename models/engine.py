@@ -1,8 +1,8 @@
-"""The protocol every engine keeps: local cards, the fake for tests, hosted endpoints later.
+"""The protocol every engine keeps: local cards, hosted endpoints, and the fake for tests.
 
 An engine is fed from any thread and stepped by exactly one. One `step()` does one thing (encode newcomers, one
 forward over all active rows, or decode what is finished), so a newcomer waits one step and a cancelled row leaves
-after one, and the caller sees each stage begin and end.
+after one, and the caller sees each stage begin and end. A hosted engine's step waits a moment for what its calls bring.
 """
 
 from typing import Protocol, runtime_checkable
@@ -40,7 +40,8 @@ class Engine(Protocol):
     def free_rows(self) -> int:
         """How many more requests of the current size would be drawn at once.
 
-        That is max_batch, or fewer rows where memory allows no more, less what waits and what is active.
+        That is max_batch, or fewer rows where memory allows no more, less what waits and what is active. None while a
+        hosted endpoint is known to draw nothing.
         """
 
     def has_work(self) -> bool:
