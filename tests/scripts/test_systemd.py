@@ -1,6 +1,5 @@
 """The systemd units are ones that systemd understands, and say what the processes do: exit codes, time to drain."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from api.__main__ import LAST_REQUESTS_S
-from gpu_worker.errors import CannotStart
 from gpu_worker.process import DRAIN_S, ENGINE_END_S
+from posegen.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "scripts" / "systemd"
@@ -64,9 +63,8 @@ def test_a_mistake_in_a_unit_is_seen(tmp_path: Path, right: str, wrong: str, tol
 def test_what_a_restart_will_not_mend_is_not_restarted_and_everything_else_is() -> None:
     for unit in (API, WORKER):
         assert settings_of(unit)["Restart"] == ["always"]
-        assert settings_of(unit)["RestartPreventExitStatus"] == [str(CannotStart.exit_code)]
+        assert settings_of(unit)["RestartPreventExitStatus"] == [str(int(ExitCode.CANNOT_START))]
         assert settings_of(unit)["StartLimitIntervalSec"] == ["0"]
-    assert CannotStart.exit_code == os.EX_CONFIG
 
 
 def test_nobody_is_killed_before_it_could_end_well() -> None:
