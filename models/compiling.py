@@ -153,5 +153,5 @@ def _dense(_block: nn.Module, _arguments: object, outputs: tuple[Tensor, ...]) -
 
 def _reason(error: BaseException) -> str:
     """Say in one line what a compiler's error, which may have hundreds, is about."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Set TORCH")]
     return f"{type(error).__name__}: {' '.join(lines[:2])[:300] or 'no reason given'}"

@@ -14,6 +14,7 @@ from models.inflight import InflightEngine
 from models.loading import load_engine, plan_for
 from models.memory_plan import Modulation, Offload, TextPlace, WeightPrecision
 from models.requests import Finished, PictureRequest
+from models.switches import Compiling
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")]
 
@@ -28,7 +29,9 @@ def load(tmp_path: Path) -> Iterator[Load]:
     def make(precision: WeightPrecision | None = None, **changes: Any) -> InflightEngine:
         plan = plan_for("tiny", CARD, cache_dir=tmp_path, precision=precision)
         assert plan is not None
-        engine = load_engine("tiny", CARD, cache_dir=tmp_path, max_batch=2, plan=replace(plan, **changes))
+        engine = load_engine(
+            "tiny", CARD, cache_dir=tmp_path, max_batch=2, plan=replace(plan, **changes), compile=Compiling.OFF
+        )
         engines.append(engine)
         return engine
 
@@ -106,7 +109,7 @@ def test_smaller_weights_draw_on_a_card(load: Load, precision: WeightPrecision) 
 
 
 def test_a_card_chooses_its_batches_by_itself(tmp_path: Path) -> None:
-    engine = load_engine("tiny", CARD, cache_dir=tmp_path)
+    engine = load_engine("tiny", CARD, cache_dir=tmp_path, compile=Compiling.OFF)
     engine.warm_up()
     assert engine.measured
     assert 1 <= engine.max_batch <= 8

@@ -1,4 +1,4 @@
-"""The engine on a real card: bf16, several pictures in flight, no wait inside the step loop."""
+"""The engine on a real card: bf16, several pictures in flight, no wait inside the step loop; not compiled, which has tests of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,14 @@ from PIL import Image
 from models.inflight import InflightEngine
 from models.loading import load_engine
 from models.requests import Finished, Outcome, PictureRequest
+from models.switches import Compiling
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")]
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[InflightEngine]:
-    engine = load_engine("tiny", "cuda:0", cache_dir=tmp_path, max_batch=4)
+    engine = load_engine("tiny", "cuda:0", cache_dir=tmp_path, max_batch=4, compile=Compiling.OFF)
     yield engine
     engine.close()
 
@@ -92,7 +93,7 @@ def test_previews_do_not_wait_for_the_card_and_change_nothing(engine: InflightEn
     engine.warm_up()
     engine.submit(request("alone"))
     alone = pixels(drain(engine)["alone"])
-    showing = load_engine("tiny", "cuda:0", cache_dir=tmp_path, max_batch=4, previews=True)
+    showing = load_engine("tiny", "cuda:0", cache_dir=tmp_path, max_batch=4, previews=True, compile=Compiling.OFF)
     showing.warm_up()
     showing.submit(request("a"))
     seen: list[int] = []
