@@ -1,4 +1,4 @@
-"""The engine on a real card: bf16, several pictures in flight, no wait inside the step loop; not compiled, which has tests of its own."""
+"""The engine on a real card: bf16, several pictures in flight, no wait in a step; compiled, it has tests of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
