@@ -13,9 +13,9 @@ the very same ones for every way:
 
 A load is a share of what our engine draws with a full queue, measured first. The clock counts only what the engine
 computes and jumps over the time in which nothing is there to draw. `tiny` is the real engine with small networks on
-the CPU; `simulated` takes its seconds from a model of a card: so much a forward, so much a row, so much more a row
-with control. Told are pictures per second from the first order to the last picture, and seconds from an order to its
-first and last picture.
+the CPU, whose clock is the processor's own: other processes on the machine do not count. `simulated` takes its seconds
+from a model of a card: so much a forward, so much a row, so much more a row with control. Told are pictures per second
+from the first order to the last picture, and seconds from an order to its first and last picture.
 """
 
 import argparse
@@ -272,8 +272,8 @@ def _timed(engine: SteppedEngine) -> tuple[StepReport, float]:
     if isinstance(engine, SimulatedEngine):
         before_s = engine.taken_s
         return engine.step(), engine.taken_s - before_s
-    started_s = time.perf_counter()
-    return engine.step(), time.perf_counter() - started_s
+    started_s = time.process_time()
+    return engine.step(), time.process_time() - started_s
 
 
 def _named(order: Order, name: str) -> Order:

@@ -17,7 +17,7 @@ import torch
 from models.inflight import InflightEngine
 from models.loading import load_engine
 from models.requests import Finished, PictureRequest
-from models.velocity_cache import CacheMode
+from models.velocity_cache import _PATTERNS, CacheMode, full_steps
 
 SIZE = (128, 128)
 STEPS = 12
@@ -138,6 +138,23 @@ def test_a_schedule_without_skipped_steps_is_the_picture_of_the_cache_switched_o
     short = ask("short", steps=8, guidance=2.0)
     off = draw(opened("live", CacheMode.OFF), [short], drain)["short"]
     assert np.array_equal(draw(opened("live", cache), [short], drain)["short"], off)
+
+
+@pytest.mark.parametrize("cache", [CacheMode.SAFE, CacheMode.FAST])
+def test_a_cache_whose_mask_is_full_is_the_cache_switched_off(
+    opened: Open, wanted: Any, drain: Any, monkeypatch: pytest.MonkeyPatch, cache: CacheMode
+) -> None:
+    off = draw(opened("live", CacheMode.OFF), [wanted], drain)["wanted"]
+    full_steps.cache_clear()
+    monkeypatch.setitem(_PATTERNS, cache, (True,))
+    try:
+        engine = opened("live", cache)
+        engine.submit(wanted)
+        finished = drain(engine)[0]["wanted"]
+    finally:
+        full_steps.cache_clear()
+    assert finished.steps_skipped == 0
+    assert np.array_equal(finished.pixels, off)
 
 
 def test_a_lossy_cache_is_close_to_the_picture_without_and_not_the_same(opened: Open, wanted: Any, drain: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import select
@@ -70,6 +71,16 @@ def assert_told_everything(told: list[dict[str, Any]], *, user_id: str, generati
     assert types.count("pose_completed") == types.count("progress") == pictures
     counts = [event["completed"] for event in told if event["type"] == "progress"]
     assert counts == list(range(1, pictures + 1))
+
+
+def drawn_pixels(service: "Service", generation_id: str) -> dict[str, np.ndarray]:
+    """What is in the store of an order, by variation."""
+    found = {}
+    for picture in service.house.pictures(generation_id):
+        assert picture.output_key is not None
+        with Image.open(service.folder / "var" / "storage" / picture.output_key) as opened:
+            found[picture.variation_key] = np.asarray(opened, dtype=np.int16)
+    return found
 
 
 def test_two_customers_get_their_twelve_pictures_though_a_worker_is_killed(service: "Service") -> None:
@@ -169,6 +180,31 @@ def test_a_worker_that_is_killed_leaves_pictures_that_the_next_one_finishes_once
     assert {item.attempt for item in service.house.items(generation_id)} == {2}
     assert len(service.house.pictures(generation_id)) == 4
     service.house.assert_books_balance()
+
+
+def test_a_picture_begun_again_by_another_worker_is_the_one_of_a_first_try(sqlite_service: "Service") -> None:
+    service = sqlite_service
+    service.start_api()
+    first = service.start_worker("first", "--device", "cpu", "--profile", "tiny")
+    first.wait_for_log("worker.ready", timeout_s=60)
+    ann = service.customer("ann", credits=1000)
+    asked = {"seed": 4711, "width": 128, "height": 128, "steps": 40}
+    resumed = ann.order(2, 1, **asked)
+    first.wait_for_log("engine.forward")
+    first.kill()
+    second = service.start_worker("second", "--device", "cpu", "--profile", "tiny")
+    wait_until(lambda: ann.status(resumed) == "completed", timeout_s=120, message=lambda: second.log)
+
+    undisturbed = ann.order(2, 1, **asked)
+    wait_until(lambda: ann.status(undisturbed) == "completed", timeout_s=120, message=lambda: second.log)
+
+    assert {item.attempt for item in service.house.items(resumed)} == {2}
+    assert {item.attempt for item in service.house.items(undisturbed)} == {1}
+    again, at_first = (drawn_pixels(service, generation_id) for generation_id in (resumed, undisturbed))
+    assert len(at_first) == 2
+    assert not np.array_equal(*at_first.values()), "two poses, two pictures"
+    assert again.keys() == at_first.keys()
+    assert all(np.abs(again[key] - at_first[key]).max() <= 1 for key in at_first)  # 8 bits, each rounded by itself
 
 
 def test_a_drained_worker_gives_its_pictures_back_within_a_step_and_ten_seconds(service: "Service") -> None:
