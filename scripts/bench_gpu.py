@@ -22,7 +22,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from gpu_cells import (
@@ -42,12 +42,14 @@ from gpu_cells import (
 from gpu_cells import group as make_group
 from gpu_end_to_end import ORDER_PICTURES, end_to_end
 from gpu_networks import configs_of, open_networks, with_texts
+from gpu_notes import NoteFile, name_of, read_notes, size_of
 from gpu_report import as_json, markdown, text
-from gpu_summary import Notes, name_of, picture_s, read_notes, size_of, summarise
+from gpu_summary import Notes, picture_s, summarise
 from gpu_timing import CellFailed, Visit, matmul_flops, visit_joining
 from gpu_ways import Ways
 from gpu_work import Size, step_work
 
+from models.batch_choice import BUCKETS
 from models.devices import device_title, resolve_device
 from models.errors import ModelsError
 from models.inflight import InflightEngine
@@ -67,7 +69,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "torchao", "triton")
 class Bench:
     """One run: measures what the budget allows and notes everything as it is found."""
 
-    def __init__(self, asked: argparse.Namespace, notes: "NoteFile", begun_s: float) -> None:
+    def __init__(self, asked: argparse.Namespace, notes: NoteFile, begun_s: float) -> None:
         self._asked, self._notes = asked, notes
         self._until_s = begun_s + (BUDGETS_S[asked.plan] if asked.budget_s is None else asked.budget_s)
         self._profile: Profile = profile(asked.profile)
@@ -83,7 +85,8 @@ class Bench:
         self._runner, self._is_real = open_networks(
             self._profile, self._device, asked.models_dir, weights=asked.weights
         )
-        self._ways = Ways(self._runner, compiles=asked.compile and self._device.type == "cuda")
+        compiles = self._device.type == "cuda" if asked.compile is None else asked.compile
+        self._ways = Ways(self._runner, compiles=compiles, models_dir=asked.models_dir)
         self._speed = Speed(flops=1.0, compile_s=FIRST_COMPILE_S)
         self._warm: set[tuple[Way, Size, int]] = set()
         self._missing: set[Way] = set()
@@ -174,6 +177,9 @@ class Bench:
             return
         best = min(cells, key=lambda cell: cell.picture_s)
         try:
+            for rows in (rows for rows in BUCKETS if rows < group.pictures):  # of which forwards of others are made up
+                self._ways.warm(best.way, group.size, rows)
+            self._notes.add("attention", way=best.way.value, kind=self._ways.runner(best.way).attention.kind.value)
             joining = visit_joining(self._ways.engine(best.way, group.pictures), group.size, group.pictures)
             self._notes.add("joining", rows=group.pictures, way=best.way.value, **asdict(joining))
             pictures = ORDER_PICTURES * self._asked.end_to_end_orders
@@ -242,25 +248,6 @@ class Bench:
         }
 
 
-class NoteFile:
-    """The notes of a run: a line of JSON each, on disk as soon as it is found; and what is said meanwhile."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.all: list[dict[str, Any]] = []
-
-    def add(self, event: str, **facts: Any) -> None:
-        """Note something."""
-        note = {"event": event, **facts}
-        self.all.append(note)
-        self._file.write(json.dumps(note) + "\n")
-        self._file.flush()
-
-    def say(self, line: str) -> None:
-        """Tell whoever waits."""
-        print(line, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Measure, tell, and return the exit code: 1 when a bar was missed."""
     begun_s = time.monotonic()
@@ -324,7 +311,9 @@ def _parse() -> argparse.Namespace:
         type=lambda given: [_group(one) for one in given.split(",")],
         help="only these sizes and pictures, such as 1024x1024:4,768x1024:8",
     )
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="nothing is compiled")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="compile what a worker would (default: on a card)"
+    )
     parser.add_argument("--end-to-end-orders", type=int, default=2, help="of 16 pictures; 0: not measured")
     parser.add_argument("--end-to-end-steps", type=int, default=STEPS)
     parser.add_argument("--models-dir", type=Path, default=Path("var/models"))

@@ -12,7 +12,8 @@ from functools import partial
 from operator import ge, le
 
 from gpu_cells import EAGER_STOCK, LOSSLESS, Way
-from gpu_summary import Cell, Summary, name_of
+from gpu_notes import name_of
+from gpu_summary import Cell, Summary
 from gpu_work import Size
 
 from models.profiles import FLUX1_DEV

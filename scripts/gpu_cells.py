@@ -131,7 +131,7 @@ def timed_steps(way: Way, repeats: int) -> tuple[int, int]:
 
 
 def cost_s(group: Group, speed: Speed, work: Callable[[Size], float], *, compiled: bool) -> float:
-    """Estimate the seconds of a group: all visits, one more to warm each way, and compiling.
+    """Estimate the seconds of a group: all visits, one more to warm each way, and compiling what is compiled anew.
 
     work: operations of one picture's step with control.
     """
@@ -142,7 +142,7 @@ def cost_s(group: Group, speed: Speed, work: Callable[[Size], float], *, compile
         if way in CACHES:
             steps = sum(full_steps(CACHES[way], STEPS, CONTROL_STEPS))
         seconds += (group.repeats * steps + 3) * pictures * work(group.size) / speed.flops
-        seconds += speed.compile_s if compiled and way in COMPILED else 0.0
+        seconds += speed.compile_s if compiled and way in COMPILED and way not in CACHES else 0.0
     return seconds
 
 

@@ -138,7 +138,7 @@ def with_texts(runner: FluxRunner, models_dir: Path) -> FluxRunner:
         clip, t5 = CLIPTextConfig(**configs.text_encoder), T5Config(**configs.text_encoder_2)
         parts.text_encoder = at_random(lambda: CLIPTextModel(clip), parts.device, parts.dtype)
         parts.text_encoder_2 = at_random(lambda: T5EncoderModel(t5), parts.device, parts.dtype)
-    return FluxRunner(runner.profile, parts)
+    return FluxRunner(runner.profile, parts, attention=runner.attention, blocks=runner.blocks)
 
 
 def at_random(make: Any, device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -6,7 +6,8 @@ from typing import Any
 
 from gpu_bars import Bar, judge
 from gpu_cells import CONTROL_STEPS, STEPS, Way, title
-from gpu_summary import Cell, Summary, name_of
+from gpu_notes import name_of
+from gpu_summary import Cell, Summary
 
 _CELLS = ("size", "pictures", "way", "s a picture", "spread", "steps/s", "TFLOP/s", "of matmul", "memory")
 _BARS = ("bar", "wanted", "found", "outcome", "where")
@@ -29,6 +30,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             }
             for cell in summary.cells
         ],
+        "attention": summary.attention,
         "joining": summary.joining,
         "end_to_end": summary.end_to_end,
         "bars": [{**asdict(bar), "outcome": bar.outcome.value} for bar in judge(summary)],
@@ -72,6 +74,8 @@ def _heading(summary: Summary) -> str:
 def _sentences(summary: Summary) -> Iterator[str]:
     if summary.matmul_flops:
         yield f"Matrix products in the same run: {summary.matmul_flops / 1e12:.3g} TFLOP/s."
+    if (found := summary.attention) is not None:
+        yield f"Attention in {title(Way(found['way']), compiled=summary.run['compiled'])}: {found['kind']}."
     if (found := summary.joining) is not None:
         yield (
             f"A newcomer to {found['rows']} rows waited for {found['forwards']} forwards of others, "

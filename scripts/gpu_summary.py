@@ -6,15 +6,14 @@ the median of its visits and its spread the least and the most. Operations are t
 pipeline runs the ControlNet also where it has no say, and extrapolated steps run nothing.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from gpu_cells import CACHES, CONTROL_STEPS, STEPS, STOCK, Way
+from gpu_notes import name_of, size_of
 from gpu_work import Size, StepWork
 
 from models.velocity_cache import full_steps
@@ -49,7 +48,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A run: what was measured on (`run`), the cells, what was left out and why, and the two other measurements."""
+    """A run: what was measured on (`run`), the cells, what was left out and why, and the other measurements.
+
+    attention: which code works it out in our quickest lossless way."""
 
     run: Mapping[str, Any]
     cells: Sequence[Cell]
@@ -57,21 +58,11 @@ class Summary:
     left_out: Sequence[Mapping[str, Any]]
     joining: Mapping[str, Any] | None
     end_to_end: Mapping[str, Any] | None
+    attention: Mapping[str, Any] | None
 
     def find(self, way: Way, size: Size, pictures: int) -> Cell | None:
         """Find a cell; None: it was not measured."""
         return next((one for one in self.cells if (one.way, one.size, one.pictures) == (way, size, pictures)), None)
-
-
-def read_notes(file: Path) -> list[dict[str, Any]]:
-    """Read the notes of a run; a last line that was cut in the middle is left out."""
-    notes = []
-    for line in file.read_text().splitlines():
-        try:
-            notes.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return notes
 
 
 def summarise(notes: Notes) -> Summary:
@@ -90,18 +81,8 @@ def summarise(notes: Notes) -> Summary:
         left_out=_of(notes, "left_out"),
         joining=next(iter(_of(notes, "joining")), None),
         end_to_end=next(iter(_of(notes, "end_to_end")), None),
+        attention=next(iter(_of(notes, "attention")), None),
     )
-
-
-def size_of(name: str) -> Size:
-    """Read 1024x1024."""
-    width, height = map(int, name.split("x"))
-    return width, height
-
-
-def name_of(size: Size) -> str:
-    """Write 1024x1024."""
-    return f"{size[0]}x{size[1]}"
 
 
 def picture_s(visit: Mapping[str, Any], way: Way) -> float:

@@ -5,29 +5,33 @@ is a copy over the same tensors. Compiled is regionally: the blocks, which are a
 """
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import torch
+import torch._dynamo
 from gpu_cells import CACHES, STOCK, Way, timed_steps
 from gpu_networks import copied, quantised, tabled, weight_bytes
-from gpu_timing import Stock, Visit, measured, visit_ours
+from gpu_timing import CellFailed, Stock, Visit, measured, visit_ours
 from gpu_work import Size
 
+from models.attention import attention_for
+from models.compiling import COMPILED, MOST_SHAPES, compile_blocks
 from models.components import FluxComponents
 from models.inflight import InflightEngine
 from models.memory_plan import WeightPrecision
 from models.runner import FluxRunner
+from models.switches import AttentionKind, Compiling
 from models.velocity_cache import CacheMode
-
-MOST_COMPILED = 1024
-"""Of one kind of block: sizes, batches and kinds of weights each need one of their own."""
 
 
 class Ways:
-    """Draws a few steps in any way. compiles: whether ways that a card would run compiled are compiled."""
+    """Draws a few steps in any way. compiles: whether ways that a card would run compiled are compiled.
 
-    def __init__(self, runner: FluxRunner, *, compiles: bool) -> None:
-        self._plain = runner
+    models_dir: where compiled code is kept, as a worker keeps it.
+    """
+
+    def __init__(self, runner: FluxRunner, *, compiles: bool, models_dir: Path) -> None:
+        self._plain, self._models_dir = runner, models_dir
         self.compiles = compiles
         self._runner_of = cache(self._make_runner)
 
@@ -44,9 +48,7 @@ class Ways:
             together = 1 if way is Way.STOCK_SINGLE else pictures
             stock = Stock(self._plain, runner.parts.transformer, runner.parts.controlnet)
             return measured(runner.device, lambda: stock.visit(size, together, with_control))
-        return measured(
-            runner.device, lambda: visit_ours(self.engine(way, pictures), size, pictures, (with_control, without))
-        )
+        return self._drawn(way, size, pictures, (with_control, without), CACHES.get(way, CacheMode.OFF))
 
     def warm(self, way: Way, size: Size, pictures: int) -> None:
         """Draw a step with control and one without, so that everything is loaded and compiled. Raises as `visit`."""
@@ -55,7 +57,15 @@ class Ways:
             stock = Stock(self._plain, runner.parts.transformer, runner.parts.controlnet)
             measured(runner.device, lambda: stock.visit(size, 1 if way is Way.STOCK_SINGLE else pictures, 1))
         else:
-            measured(runner.device, lambda: visit_ours(InflightEngine(runner, pictures), size, pictures, (1, 1)))
+            self._drawn(way, size, pictures, (1, 1), CacheMode.OFF)
+
+    def _drawn(self, way: Way, size: Size, pictures: int, timed: tuple[int, int], cache: CacheMode) -> Visit:
+        runner = self.runner(way)
+        engine = InflightEngine(runner, pictures, cache=cache)
+        visit = measured(runner.device, lambda: visit_ours(engine, size, pictures, timed))
+        if runner.blocks.failure is not None:  # a worker would draw on without; here it would be told as compiled
+            raise CellFailed(f"compiling failed: {runner.blocks.failure}")
+        return visit
 
     def engine(self, way: Way, rows: int) -> InflightEngine:
         """Make a fresh engine of so many rows. Raises LibraryMissing."""
@@ -84,15 +94,22 @@ class Ways:
             parts = quantised(parts, WeightPrecision.FP8)
         elif self.compiles:
             parts = copied(parts)
-        if self.compiles:
-            compile_blocks(parts)
-        return type(self._plain)(self._plain.profile, parts)
+        runner, profile = type(self._plain), self._plain.profile
+        if way is Way.STOCK_COMPILED:
+            compile_in_place(parts)
+        elif self.compiles:
+            attention = attention_for(parts, AttentionKind.AUTO)
+            blocks = compile_blocks(parts, Compiling.ON, None, self._models_dir / COMPILED)
+            return runner(profile, parts, attention=attention, blocks=blocks)
+        return runner(profile, parts)
 
 
-def compile_blocks(parts: FluxComponents) -> None:
-    """Let the blocks of both networks be compiled in their next forwards, for each size and batch anew."""
-    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILED
+def compile_in_place(parts: FluxComponents) -> None:
+    """Have the blocks of both networks compiled as diffusers recommends, for each size and batch anew."""
     networks: tuple[Any, ...] = (parts.transformer, parts.controlnet)
     for network in networks:
         for block in (*network.transformer_blocks, *network.single_transformer_blocks):
             block.compile(fullgraph=True, dynamic=False)
+    dynamo = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_SHAPES)
+    dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, 4 * MOST_SHAPES)

@@ -11,7 +11,8 @@ import bench_gpu
 import pytest
 import torch
 from gpu_networks import ADAPTIVE_NORMS, SPREAD, open_networks, sharing_copy, tabled, with_texts
-from gpu_summary import read_notes, summarise
+from gpu_notes import read_notes
+from gpu_summary import summarise
 
 from models.profiles import TINY
 from models.runner import FluxRunner

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from gpu_bars import Bar, Outcome, judge
 from gpu_cells import STEPS, Way
+from gpu_notes import read_notes
 from gpu_report import as_json, markdown, text
-from gpu_summary import Summary, picture_s, read_notes, summarise
+from gpu_summary import Summary, picture_s, summarise
 
 LARGE, MIDDLE = "1024x1024", "768x1024"
 Note = dict[str, Any]
