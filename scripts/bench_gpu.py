@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,6 +100,7 @@ class Bench:
         wanted = groups(self._asked.plan, self._sizes, ways)
         if self._asked.groups:
             wanted = [make_group(size, pictures, ways) for size, pictures in self._asked.groups]
+        wanted = [replace(one, repeats=self._asked.repeats) for one in wanted]
         for at, (group, fits) in enumerate(affordable(wanted, self._left_s, self._cost_s)):
             if not fits:
                 self._leave_out(group.name, f"no time: it takes about {self._cost_s(group):.0f} s")
@@ -311,6 +312,7 @@ def _parse() -> argparse.Namespace:
         type=lambda given: [_group(one) for one in given.split(",")],
         help="only these sizes and pictures, such as 1024x1024:4,768x1024:8",
     )
+    parser.add_argument("--repeats", type=int, choices=(1, 2, 3), default=3, help="visits to each cell, at most")
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, help="compile what a worker would (default: on a card)"
     )

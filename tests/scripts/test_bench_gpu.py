@@ -35,7 +35,7 @@ def runner(models_dir: Path) -> FluxRunner:
 
 def test_a_run_tells_its_cells_the_newcomer_the_worker_and_what_it_left_out(tmp_path: Path, models_dir: Path) -> None:
     kept = tmp_path / "notes.jsonl"
-    small = ("--groups", "128x128:2", "--ways", "stock_single,ours,ours_fast", "--budget-s", "240")
+    small = ("--groups", "128x128:2", "--ways", "stock_single,ours,ours_fast", "--repeats", "1")
     order = ("--end-to-end-orders", "1", "--end-to-end-steps", "2")
     place = ("--device", "cpu", "--profile", "tiny", "--weights", "random")
     files = ("--notes", str(kept), "--markdown", str(tmp_path / "table.md"))
