@@ -181,13 +181,13 @@ class Bench:
             for rows in (rows for rows in BUCKETS if rows < group.pictures):  # of which forwards of others are made up
                 self._ways.warm(best.way, group.size, rows)
             self._notes.add("attention", way=best.way.value, kind=self._ways.runner(best.way).attention.kind.value)
-            joining = visit_joining(self._ways.engine(best.way, group.pictures), group.size, group.pictures)
-            self._notes.add("joining", rows=group.pictures, way=best.way.value, **asdict(joining))
             pictures = ORDER_PICTURES * self._asked.end_to_end_orders
             if pictures and 1.3 * pictures * best.picture_s + 10 > self._left_s():
                 self._leave_out("end to end", f"no time: it takes about {1.3 * pictures * best.picture_s:.0f} s")
             elif pictures:
                 self._end_to_end(best.way, group)
+            joining = visit_joining(self._ways.engine(best.way, group.pictures), group.size, group.pictures)
+            self._notes.add("joining", rows=group.pictures, way=best.way.value, **asdict(joining))
         except (CellFailed, ModelsError, PosegenError, RuntimeError) as error:
             self._leave_out("a newcomer, or end to end", _first_line(error))
 

@@ -235,7 +235,9 @@ class Joining:
 
 
 def visit_joining(engine: InflightEngine, size: Size, rows: int) -> Joining:
-    """Let a newcomer join `rows` - 1 pictures that are being drawn."""
+    """Let a newcomer join `rows` - 1 pictures that are being drawn. Raises CellFailed for a batch of one."""
+    if rows < 2:
+        raise CellFailed("nobody joins a batch of one")
     wanted = wanted_pictures(engine.runner, size, rows, control_end=1.0)
     newcomer = wanted[-1]
     for request in wanted:  # the newcomer's words and pose are encoded once, so that they are known
@@ -267,6 +269,8 @@ def visit_joining(engine: InflightEngine, size: Size, rows: int) -> Joining:
 def _steps(engine: InflightEngine, forwards: int) -> None:
     done = 0
     while done < forwards:
+        if not engine.has_work():
+            raise CellFailed("there was nothing to draw")
         done += bool(engine.step().rows)
 
 

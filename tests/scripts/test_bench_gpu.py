@@ -13,7 +13,9 @@ import torch
 from gpu_networks import ADAPTIVE_NORMS, SPREAD, open_networks, sharing_copy, tabled, with_texts
 from gpu_notes import read_notes
 from gpu_summary import summarise
+from gpu_timing import CellFailed, visit_joining
 
+from models.inflight import InflightEngine
 from models.profiles import TINY
 from models.runner import FluxRunner
 
@@ -80,6 +82,11 @@ def test_without_time_nothing_is_measured_and_everything_is_named(
     assert told["real_weights"]
     assert len(told["left_out"]) == 18
     assert "left out: 256x256, 4 pictures: no time" in tell("--read", kept)
+
+
+def test_nobody_joins_a_batch_of_one(runner: FluxRunner) -> None:
+    with pytest.raises(CellFailed, match="batch of one"):
+        visit_joining(InflightEngine(runner, 1), (128, 128), 1)
 
 
 def test_random_weights_are_random_everywhere_but_in_the_scales_of_norms(runner: FluxRunner) -> None:
