@@ -24,6 +24,8 @@ from posegen.doctor.subject import SettingProblem, subject_here
         (secrets.token_hex(32), OK, "64 characters"),
         (secrets.token_urlsafe(48), OK, "64 characters"),
     ],
+    # By what they are: the processes of one run make different secrets, and must call the tests alike.
+    ids=("example", "another-example", "one-digit", "repeated", "sentence", "digits", "letters", "hex", "urlsafe"),
 )
 def test_a_secret_is_judged_by_how_it_can_be_guessed(tmp_path: Path, secret: str, verdict: Verdict, words: str) -> None:
     found = findings_of(check_secrets, subject_of(tmp_path, jwt_secret=secret))
