@@ -88,6 +88,12 @@ def build_denoisers() -> dict[str, nn.Module]:
     }
 
 
+def compile_blocks(network: Any) -> None:
+    """Compile a transformer's or ControlNet's blocks, one kind after the other; its weights keep their names."""
+    for block in (*network.transformer_blocks, *network.single_transformer_blocks):
+        block.compile()
+
+
 def build_clip(words: int) -> CLIPTextModel:
     """Build CLIP's text encoder for so many tokens."""
     return CLIPTextModel(

@@ -23,7 +23,7 @@ import torch
 from mannequin_autoencoder import AutoencoderLoss, decode, encode, load_into, prepared, psnr, settle
 from mannequin_detector import Detector, DetectorLoss, write_detector
 from mannequin_flow import Encoded, FlowLoss, Words, encode_shard
-from mannequin_networks import build_autoencoder, build_denoisers, export
+from mannequin_networks import build_autoencoder, build_denoisers, compile_blocks, export
 from mannequin_pictures import HELD_BACK, RULER, TRAIN, Shard, make_shard, open_shard, shard_folder
 from mannequin_sheet import Examples, write_sheet
 from mannequin_training import Run, Stop, train
@@ -52,6 +52,7 @@ class Wishes:
     flow_batch: int = recipe.FLOW_BATCH
     device: str = "cpu"
     processes: int = 1
+    compiled: bool = False
     export: Path | None = None
 
 
@@ -156,6 +157,9 @@ class Trainer:
         networks = self._fresh_denoisers()
         run = Run(self._wishes.folder, "flow", networks)
         run.resume()
+        if self._wishes.compiled:
+            for name in ("transformer", "controlnet"):
+                compile_blocks(networks[name])
         encoded = self._encoded(vae, words)
         loss = FlowLoss(networks, encoded, words, self._wishes.seed, batch=self._wishes.flow_batch)
         examples = Examples.of(self._held_back(), vae)
@@ -226,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flow_batch=asked.flow_batch,
             device=asked.device,
             processes=asked.processes,
+            compiled=asked.compile,
             export=asked.export,
         ),
         stop,
@@ -255,6 +260,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--flow-batch", type=int, default=recipe.FLOW_BATCH, help="pictures a step")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--processes", type=int, default=1, help="that make pictures")
+    parser.add_argument("--compile", action="store_true", help="compile the flow's blocks; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, help="stop by itself after so long, to be continued")
     parser.add_argument("--export", type=Path, help="where the weights go; `export` in the folder if not said")
     return parser.parse_args(arguments)
