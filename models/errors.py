@@ -40,7 +40,7 @@ ModelsError                 models_error        root of everything this package 
 │   ├── EndpointBroke       endpoint_broke      it failed at this picture again and again, and is well otherwise
 │   ├── EndpointLate        endpoint_late       it did not answer in time, twice
 │   ├── EndpointAway        endpoint_away       it draws nothing now: away, waking, busy, unpaid or not for this token
-│   └── EndpointSaid        (its own code)      what its engine said of one picture; the code is that engine's
+│   └── EndpointSaid        endpoint_said       what its engine said of one picture; told with that engine's code
 ├── DetectorMissing         detector_missing    no detector of poses has its weights on this machine
 ├── DetectorFailed          detector_failed     a detector of poses cannot be loaded, or breaks on a photo
 └── CardFailed              card_failed         the device is broken; the process should end
@@ -470,6 +470,8 @@ class EndpointAway(HostedFailed):
 
 class EndpointSaid(HostedFailed):
     """What the endpoint's own engine said of one picture, with that error's code."""
+
+    code = "endpoint_said"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message, code)

@@ -60,7 +60,7 @@ def test_an_order_is_accepted_paid_and_queued(ann: httpx2.Client, house: House) 
     assert ann.get(answer.headers["location"]).json()["generation"]["id"] == generation_id
     assert house.balance("ann") == 880
     assert [item.status for item in house.items(generation_id)] == ["queued"] * 4
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)
 
 
 def test_an_order_takes_its_defaults_from_the_contract_and_the_profile(ann: httpx2.Client, house: House) -> None:
@@ -102,7 +102,7 @@ def test_own_key_points_are_drawn_beside_poses_of_the_library(ann: httpx2.Client
     assert items[4].people["people"][0]["pose_keypoints_2d"] == [0.1, 0.2, 0.9] * 18
     assert items[6].people["people"][0]["pose_keypoints_2d"] == [0.5, 0.75, 1] * 18
     assert all(item.people["canvas_width"] * 4 == item.people["canvas_height"] * 3 for item in items[4:])
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)
 
 
 def test_own_key_points_are_enough_for_an_order(ann: httpx2.Client, house: House) -> None:
@@ -276,7 +276,7 @@ def test_too_few_credits_are_402_with_price_and_balance(ann: httpx2.Client, hous
     assert answer.status_code == 402
     assert (answer.json()["required"], answer.json()["balance"]) == (720, 280)
     assert kept(house) == before
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)
 
 
 def test_unknown_things_in_an_order_are_404(ann: httpx2.Client, house: House) -> None:
@@ -358,7 +358,7 @@ def test_twins_at_once_are_one_order(served: Served, house: House) -> None:
     told = [(answer.status_code, answer.json()["generationId"]) for answer in answers]
     assert set(told) == {(202, told[0][1])}
     assert (house.balance("ann"), house.count(Generation), house.count(WorkItem)) == (880, 1, 4)
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)
 
 
 def test_orders_at_once_never_spend_more_than_there_is(served: Served, house: House) -> None:
@@ -369,7 +369,7 @@ def test_orders_at_once_never_spend_more_than_there_is(served: Served, house: Ho
 
     assert sorted(answer.status_code for answer in answers) == [202] * 5 + [402] * 3
     assert house.balance("ann") == 100
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)
 
 
 def test_an_order_rings_for_as_many_workers_as_it_could_keep_busy(

@@ -29,4 +29,4 @@ def test_a_subscribers_order_costs_nothing_and_over_the_quota_it_is_403(ann: htt
     assert (told["required"], told["remaining"], told["dailyQuota"]) == (2, 1, 3)
     assert told["resetAt"].endswith("T00:00:00.000Z")
     assert house.balance("ann") == 1000
-    house.assert_books_balance()
+    house.assert_books_balance(beside_api=True)

@@ -28,7 +28,7 @@ def now() -> datetime:
 def test_what_a_dead_worker_held_is_queued_again_and_rung_for(served: Served, house: House, redis_url: str) -> None:
     house.worker("living", heard=now())
     generation_id = house.order("ann", 2, now=now()).generation_id
-    house.claim(2, now=now() - timedelta(seconds=60))
+    house.claim(2, now=now() - timedelta(seconds=60), lease_s=20)
 
     wait_until(lambda: {item.status for item in house.items(generation_id)} == {"queued"})
 

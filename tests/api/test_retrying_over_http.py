@@ -30,7 +30,7 @@ def test_a_retry_is_answered_like_an_order(sqlite_ann: httpx2.Client, sqlite_hou
     assert sqlite_ann.get(f"{ROOT}/generations/{made}").json()["generation"]["retryOf"] == first
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
     assert sqlite_house.balance("ann") == 940
-    sqlite_house.assert_books_balance()
+    sqlite_house.assert_books_balance(beside_api=True)
 
 
 def test_a_retry_counts_against_the_rates_with_its_pictures(sqlite_served: Served, sqlite_house: House) -> None:

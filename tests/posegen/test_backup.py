@@ -77,7 +77,7 @@ def test_what_was_kept_comes_back_whole(house: House, kept: Storage, tmp_path: P
 def _house_of(database: Database) -> House:
     """A house around a database that has everything already."""
     house = object.__new__(House)
-    house.database = database
+    house.database, house.lease_s = database, 20
     return house
 
 

@@ -21,7 +21,7 @@ SOURCES = [
     for source in sorted((ROOT / package).rglob("*.py"))
     if "migrations" not in source.parts
 ]
-BY_HAND = ("posegen/cli.py", "posegen/migrating.py")
+BY_HAND = ("posegen/backup.py", "posegen/cli.py", "posegen/doctor/database.py", "posegen/migrating.py")
 """Commands of an operator, who repeats what was cut short; they are no worker's and no API's path."""
 DOORS = {
     "begin": {"posegen/database.py", "posegen/postgresql.py"},

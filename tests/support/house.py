@@ -213,8 +213,11 @@ class House:
         with self.database.reading() as session:
             return session.execute(select(func.count()).select_from(table)).scalar_one()
 
-    def assert_books_balance(self) -> None:
-        """Entries, balances, charges, refunds, quotas, counters, items, pictures and event numbers agree."""
+    def assert_books_balance(self, *, beside_api: bool = False) -> None:
+        """Entries, balances, charges, refunds, quotas, counters, items, pictures and event numbers agree.
+
+        beside_api: an API runs on these rows; by its clock events made at NOW are over a day old, and it deletes them.
+        """
         with self.database.reading() as session:
             for user in session.scalars(select(User)):
                 entries = session.scalars(select(LedgerEntry).where(LedgerEntry.user_id == user.id)).all()
@@ -222,7 +225,8 @@ class House:
                 numbers = session.scalars(
                     select(UserEvent.event_id).where(UserEvent.user_id == user.id).order_by(UserEvent.event_id)
                 ).all()
-                assert list(numbers) == list(range(1, user.event_counter + 1))
+                first = user.event_counter + 1 - len(numbers) if beside_api else 1
+                assert list(numbers) == list(range(first, user.event_counter + 1))
                 if user.quota_day is not None:
                     theirs = session.scalars(select(Generation).where(Generation.user_id == user.id)).all()
                     assert user.quota_used == sum(

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def upload(customer: "Customer") -> Any:
-    return customer._http.post(f"{APP}/poses/detect", files={"image": ("me.jpg", photo())})
+    return customer.http.post(f"{APP}/poses/detect", files={"image": ("me.jpg", photo())})
 
 
 def stored_photos(service: "Service") -> list[Path]:
