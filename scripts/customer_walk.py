@@ -101,6 +101,7 @@ def _grant(email: str, amount: int) -> None:
 def _to(file: Path | None) -> Callable[[str], None]:
     """Return what prints a line, and writes it to the file, if there is one."""
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
 
     def say(line: str) -> None:
