@@ -49,10 +49,8 @@ def _ask(path: str, repo: str, token: str | None) -> bytes:
     if constants.HF_HUB_OFFLINE:
         raise DownloadsOff(repo)
     request = urllib.request.Request(f"{constants.ENDPOINT}{path}", headers={"User-Agent": "posegen"})  # noqa: S310 - the operator's hub
-    if token:
-        request.add_unredirected_header(
-            "Authorization", f"Bearer {token}"
-        )  # wherever the hub points to has no claim to it
+    if token:  # wherever the hub points to has no claim to it
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
             body: bytes = answer.read(1_000_000)
