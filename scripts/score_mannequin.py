@@ -21,13 +21,14 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from mannequin_autoencoder import decode, encode
 from mannequin_cases import Case, score_cases, stacked
-from mannequin_detector import find_joints, pck, read_detector
+from mannequin_detector import pck
 from mannequin_profile import open_mannequin
 from mannequin_recipe import SIDE_PX
 from mannequin_scores import colour_hits, shows_one_body
 from PIL import Image
 
 from models.inflight import InflightEngine
+from models.mannequin.detector import find_joints, read_network
 from models.requests import Failed, Finished, PictureRequest
 from posegen.poses import contact_sheet
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     engine = open_mannequin(asked.weights)
     load_s = time.monotonic() - began
-    detector = read_detector(asked.weights / "detector")
+    detector = read_network(asked.weights / "detector")
     cases = score_cases(asked.cases, SIDE_PX)
     scores = scores_of(engine, detector, cases, steps=asked.steps, sheet=asked.sheet)
     scores["load_s"] = round(load_s, 2)

@@ -21,7 +21,7 @@ from typing import Any
 import mannequin_recipe as recipe
 import torch
 from mannequin_autoencoder import AutoencoderLoss, decode, encode, load_into, prepared, psnr, settle
-from mannequin_detector import Detector, DetectorLoss, write_detector
+from mannequin_detector import DetectorLoss, write_detector
 from mannequin_flow import Encoded, FlowLoss, Words, encode_shard
 from mannequin_networks import build_autoencoder, build_denoisers, compile_blocks, export
 from mannequin_pictures import HELD_BACK, RULER, TRAIN, Shard, make_shard, open_shard, shard_folder
@@ -30,6 +30,7 @@ from mannequin_training import Run, Stop, train
 from torch import nn
 
 from models.library_noise import quiet_libraries
+from models.mannequin.detector import Network
 
 STAGES = ("autoencoder", "detector", "pictures", "latents", "flow", "export")
 
@@ -129,7 +130,7 @@ class Trainer:
     def detector(self) -> bool:
         """Train the key-point detector, on renders of its own."""
         torch.manual_seed(self._wishes.seed + 1)
-        detector = Detector().to(self._device)
+        detector = Network().to(self._device)
         run = Run(self._wishes.folder, "detector", {"detector": detector})
         run.resume()
         shards = self._shards(RULER, self._wishes.ruler_shards)
@@ -196,7 +197,7 @@ class Trainer:
         networks = self._fresh_denoisers()
         for name, network in networks.items():
             load_into(network, self._wishes.folder / "flow.pt", name)
-        detector = Detector()
+        detector = Network()
         load_into(detector, self._wishes.folder / "detector.pt", "detector")
         write_detector(target / "detector", detector)
         with quiet_libraries():

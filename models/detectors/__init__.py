@@ -2,7 +2,8 @@
 
 Two libraries are understood, each only where its weights are: rtmlib's whole-body models (Apache-2.0; wanted first,
 for hands and faces come with every person) and controlnet-aux's OpenPose (non-commercial). Nothing is downloaded, and
-nothing heavy is imported before the first photo.
+nothing heavy is imported before the first photo. A third one is built in, for the mannequins that the built-in model
+draws: `models.mannequin.detector`.
 
     weights    which files, where from, and where they were found; pure data, so that the API may tell what to fetch
     people     what a detector answers, and the protocol

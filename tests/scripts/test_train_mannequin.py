@@ -9,7 +9,7 @@ import score_mannequin
 import torch
 from mannequin_autoencoder import reconstruction_loss
 from mannequin_cases import library_figures, score_cases
-from mannequin_detector import heat_maps, pck, peaks
+from mannequin_detector import heat_maps, pck
 from mannequin_flow import FlowLoss, Words, draw
 from mannequin_profile import open_mannequin
 from mannequin_sheet import sigmas
@@ -17,6 +17,8 @@ from mannequin_training import Run, Stop, rate_at, train
 from score_mannequin import draw_cases
 from torch import nn
 from train_mannequin import STAGES, Trainer, Wishes
+
+from models.mannequin.detector import peaks
 
 
 class _StopAfter(Stop):
