@@ -11,6 +11,7 @@ from typing import Any
 
 from api.service import Service
 from api.wire.base import iso
+from models.profiles import PROFILES
 from posegen.database import database_now
 from posegen.detections import detector_of
 from posegen.errors import BellAway, DatabaseAway
@@ -114,6 +115,7 @@ def _told(row: WorkerRow) -> dict[str, Any]:
         "device": row.device,
         "deviceName": row.device_name,
         "profile": row.profile,
+        "model": PROFILES[row.profile].title if row.profile in PROFILES else None,
         "backend": drawing.backend,
         "precision": drawing.precision,
         "cache": drawing.cache,

@@ -15,6 +15,7 @@ from gpu_worker.errors import CannotStart, CardBroke, EngineBroke
 from models.engine import Engine
 from models.errors import CardFailed, ModelsError, OutOfMemory
 from models.fake import FakeEngine
+from models.mannequin import built_in_profile
 from models.memory_plan import Plan, WeightPrecision, gib
 from models.profiles import FLUX1_DEV, TINY, parse_sources, profile, sourced
 from models.quality import VERDICTS, doubt, lossy_mode
@@ -232,7 +233,7 @@ def _tell(plan: Plan) -> None:
 
 
 def _profile_for(device_type: str, settings: Settings) -> str:
-    """Return FLUX for a card when its weights are on disk, else the built-in model."""
+    """Return FLUX for a card when its weights are on disk, else the built-in model: the mannequin, or tiny."""
     if device_type == "cuda":
         try:
             find_weights(sourced(FLUX1_DEV, parse_sources(settings.model_sources)), settings.models_dir)
@@ -240,4 +241,4 @@ def _profile_for(device_type: str, settings: Settings) -> str:
             log.warning("engine.built_in_model", reason=str(error))
         else:
             return FLUX1_DEV.name
-    return TINY.name
+    return built_in_profile().name

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from models import plan_table
 from models.errors import ModelsError
 from models.loras import Lora
+from models.mannequin import built_in_profile
 from models.profiles import PROFILES, Profile, profile
 from models.requests import Failed, Finished, PictureRequest, check_request
 
@@ -59,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", required=True, help="what to draw, in words")
     parser.add_argument("--control", type=Path, help="an OpenPose map, RGB, of the picture's size; none: no pose")
     parser.add_argument("--out", type=Path, required=True, help="where to write the picture (.png)")
-    parser.add_argument("--profile", default="tiny", help=f"one of {', '.join(PROFILES)} (default: tiny)")
+    built_in = built_in_profile().name
+    parser.add_argument("--profile", default=built_in, help=f"one of {', '.join(PROFILES)} (default: {built_in})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)

@@ -26,7 +26,7 @@ from models.errors import ModelsError, WeightsIncomplete, WrongKind
 from models.footprints import Footprint, footprint_of
 from models.profiles import Profile
 from models.safetensors_header import DamagedFile, TensorEntry, read_header
-from models.weights import TOKENIZERS, WeightFolders
+from models.weights import INDEX, TOKENIZERS, WeightFolders
 
 _PACKED = 4
 """FLUX packs 2x2 latents into a token."""
@@ -89,7 +89,7 @@ def faults(profile: Profile, folders: WeightFolders) -> list[ModelsError]:
 
 def _check_family(profile: Profile, base: Path) -> None:
     """Tell a folder of another pipeline at once, by its own index or by what it has in place of a transformer."""
-    index = base / "model_index.json"
+    index = base / INDEX
     if index.is_file():
         named = str(read_json(profile.name, index).get("_class_name", ""))
         if not named.startswith("Flux"):

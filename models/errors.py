@@ -189,11 +189,11 @@ class WeightsMissing(ModelsError):
 
     code = "weights_missing"
 
-    def __init__(self, profile: str, where: str) -> None:
+    def __init__(self, profile: str, where: str, *, remedy: str | None = None) -> None:
         self.profile, self.where = profile, where
         super().__init__(
-            f"The weights of {profile} were not found ({where}): run `posegen models pull {profile}`, or use the "
-            "profile tiny."
+            f"The weights of {profile} were not found ({where}): {remedy or f'run `posegen models pull {profile}`'}, "
+            "or use the profile tiny."
         )
 
 

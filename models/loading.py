@@ -1,6 +1,6 @@
 """From a profile's name to a running engine: finds or builds the weights and puts them where the memory plan says.
 
-Weights are read with the libraries' own `from_pretrained`, from the folders that `models.weights` finds or from the
+Weights are read with the libraries' own `from_pretrained`, from the folders that `models.weights` finds or from a
 built-in model's. Nothing is downloaded here. One network after the other is read and placed, and `from_pretrained`
 maps its file: the host never holds more than the one on its way, and a card none of what the plan keeps off it.
 """
@@ -34,6 +34,7 @@ from models.errors import OutOfMemory, WeightsMissing, WrongKind
 from models.inflight import InflightEngine
 from models.library_noise import quiet_libraries
 from models.loras import LORAS
+from models.mannequin import packaged_weights
 from models.memory_plan import Decoding, Modulation, Offload, Plan, TextPlace, WeightPrecision, plan_memory
 from models.modulation import ModulationSource, UnknownModulation, take_out
 from models.placement import Guest, stream_blocks
@@ -149,9 +150,11 @@ def _view(runner: FluxRunner, cache_dir: Path) -> View:
 
 
 def weight_folders(profile: Profile, cache_dir: Path) -> WeightFolders:
-    """Find a profile's weights on this machine, building the built-in model's. Raises WeightsMissing."""
+    """Find a profile's weights on this machine: fetched, in this package, or built now. Raises WeightsMissing."""
     if profile.base is not None:
         return find_weights(profile, cache_dir)
+    if profile.packaged:
+        return packaged_weights()
     try:
         built = tiny_folder(cache_dir)
     except OSError as e:

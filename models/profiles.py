@@ -35,7 +35,8 @@ class Profile:
 
     duties: what the licence asks of whoever draws with it, told before anything is fetched.
     sizes: (width_px, height_px), all divisible by 16. control_mode: what a union ControlNet must be told for
-    poses, None where it wants nothing. base and controlnet are None for weights that are built here. preview: a small
+    poses, None where it wants nothing. base and controlnet are None for weights that are built here, or that travel in
+    this package: packaged (see models.mannequin). preview: a small
     autoencoder of the same latents, for previews; None where there is none. footprint: what the networks take, for a
     memory plan without the weights; a test holds it to the libraries' own classes. cpu_threads: how many threads torch
     may use on a CPU, None: its own choice; small networks gain nothing from a second one and stall badly when the cores
@@ -50,6 +51,7 @@ class Profile:
     duties: tuple[str, ...] = ()
     base: Repository | None
     controlnet: Repository | None
+    packaged: bool = False
     preview: Repository | None = None
     sizes: tuple[tuple[int, int], ...]
     default_size: tuple[int, int]
@@ -71,7 +73,7 @@ class Profile:
 
 TINY = Profile(
     name="tiny",
-    title="Built-in demonstration model (FLUX's classes, small)",
+    title="Built-in test model (FLUX's classes, small, not trained)",
     licence="Apache-2.0",
     commercial_use=True,
     gated=False,
@@ -101,6 +103,42 @@ TINY = Profile(
         text_heads=4,
         residuals=2,
         pixel_channels=(32, 32),
+    ),
+)
+
+MANNEQUIN = Profile(
+    name="mannequin",
+    title="Built-in demonstration model: draws mannequins at 128 px (FLUX's classes, small)",
+    licence="Apache-2.0",
+    commercial_use=True,
+    gated=False,
+    base=None,
+    controlnet=None,
+    packaged=True,
+    sizes=((128, 128),),
+    default_size=(128, 128),
+    default_steps=12,
+    highest_steps=50,
+    default_guidance=3.5,
+    default_control_scale=1.0,
+    default_control_end=1.0,
+    text_tokens=32,
+    cpu_threads=1,
+    footprint=Footprint(
+        transformer=NetworkSize(
+            parameters=5_226_432, modulation=1_408_128, block_weights=3_538_944, blocks=3_552_512, largest_block=888_320
+        ),
+        controlnet=NetworkSize(
+            parameters=2_228_160, modulation=555_840, block_weights=1_327_104, blocks=1_332_288, largest_block=888_320
+        ),
+        vae=NetworkSize(parameters=965_235),
+        text_encoder=NetworkSize(parameters=161_792, block_weights=65_536, blocks=66_944, largest_block=33_472),
+        text_encoder_2=NetworkSize(parameters=217_664, block_weights=184_448, blocks=184_832, largest_block=92_480),
+        width=192,
+        text_width=96,
+        text_heads=4,
+        residuals=2,
+        pixel_channels=(16, 32),
     ),
 )
 
@@ -188,7 +226,7 @@ FLUX1_DEV_UNIONPRO = replace(
     ),
 )
 
-PROFILES: dict[str, Profile] = {known.name: known for known in (TINY, FLUX1_DEV, FLUX1_DEV_UNIONPRO)}
+PROFILES: dict[str, Profile] = {known.name: known for known in (MANNEQUIN, TINY, FLUX1_DEV, FLUX1_DEV_UNIONPRO)}
 
 Sources = Mapping[tuple[str, str], Repository]
 """Where weights come from instead: by profile and part (base, controlnet or preview)."""

@@ -11,6 +11,8 @@ from models.errors import WeightsIncomplete, WeightsMissing
 from models.profiles import Profile, Repository
 
 BASE, CONTROLNET, PREVIEW = "base", "controlnet", "preview"
+INDEX = "model_index.json"
+"""In a base's folder: of which pipeline it is."""
 TOKENIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
     "tokenizer_2": (("tokenizer.json",), ("spiece.model",)),
@@ -18,7 +20,7 @@ TOKENIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
 """The tokenizers' folders, and for each the files of which one set has to be there."""
 FILES: dict[str, tuple[str, ...]] = {
     BASE: (
-        "model_index.json",
+        INDEX,
         "scheduler/*.json",
         *(f"{tokenizer}/{kind}" for tokenizer in TOKENIZERS for kind in ("*.json", "*.txt", "*.model")),
         *(f"{network}/*.json" for network in ("transformer", "vae", "text_encoder", "text_encoder_2")),

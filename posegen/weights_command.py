@@ -11,7 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from models.checking import check_weights
 from models.inventory import PartOnDisk, ProfileOnDisk, damaged_files, inventory, profile_on_disk
+from models.mannequin import packaged_weights
 from models.profiles import FLUX1_DEV, PROFILES, Profile, parse_sources, profile, sourced
 from posegen.settings import Settings
 from posegen.terminal import console, errors, read_settings, told
@@ -119,6 +121,10 @@ def _damaged(chosen: list[ProfileOnDisk]) -> list[str]:
 
 def _known(name: str, settings: Settings) -> Profile:
     known = sourced(profile(name), parse_sources(settings.model_sources))
+    if known.packaged:
+        check_weights(known, packaged_weights())
+        console.print(f"{name} needs nothing: its weights are part of this package, and whole.")
+        raise typer.Exit(0)
     if known.base is None:
         console.print(f"{name} needs nothing: it is built here.")
         raise typer.Exit(0)

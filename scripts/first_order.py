@@ -32,6 +32,8 @@ NAMESPACE = "/pose-generator"
 EVENT = "pose-generation-update"
 PROJECT_NAME = "First pictures"
 PICTURES = 4
+WORDS = "wearing a red t-shirt and blue jeans, plain beige background"
+"""What every picture shows beside its pose; words that the built-in model knows too."""
 CELL_PX = 384
 FINAL = ("completed", "failed", "cancelled")
 _EVENT_WAIT_S = 0.5
@@ -165,6 +167,7 @@ def _order(client: Client, poses: Mapping[str, Any]) -> str:
         "generationType": "GALLERY_REFERENCE",
         "selectedPoseIds": list(poses),
         "batchSize": 1,
+        "textPrompt": WORDS,
     }
     accepted = client.post(f"{APP}/generate", body, idempotency_key=str(uuid.uuid4()))
     names = ", ".join(pose["name"] for pose in poses.values())

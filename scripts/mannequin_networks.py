@@ -17,7 +17,7 @@ from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
 from models.tiny.texts import WORDS, build_clip_tokenizer, build_t5_tokenizer
-from models.weights import BASE, CONTROLNET
+from models.weights import BASE, CONTROLNET, INDEX
 
 HEADS, HEAD_WIDTH = 6, 32
 T5_WIDTH, CLIP_WIDTH = 96, 64
@@ -36,6 +36,17 @@ SCHEDULER = {
     "shift": 2.0,
     "use_dynamic_shifting": False,
 }
+PIPELINE = {
+    "_class_name": "FluxPipeline",
+    "scheduler": ["diffusers", SCHEDULER["_class_name"]],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "T5Tokenizer"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+"""What the base is by its index: diffusers' own pipeline reads it too."""
 
 
 def vocabulary() -> tuple[str, ...]:
@@ -131,8 +142,9 @@ def build_t5(words: int) -> T5EncoderModel:
 
 
 def export(folder: Path, vae: Any, networks: dict[str, Any], *, dtype: torch.dtype = torch.float16) -> None:
-    """Write everything in FLUX's layout, as the loader reads it."""
+    """Write everything in FLUX's layout, as the loader reads it; the index last, which says that all is there."""
     base = folder / BASE
+    (base / INDEX).unlink(missing_ok=True)
     for tokenizer, name in zip(build_tokenizers(), ("tokenizer", "tokenizer_2"), strict=True):
         tokenizer.save_pretrained(base / name)
     vae.to(dtype).save_pretrained(base / "vae")
@@ -141,3 +153,4 @@ def export(folder: Path, vae: Any, networks: dict[str, Any], *, dtype: torch.dty
     scheduler = base / "scheduler"
     scheduler.mkdir(parents=True, exist_ok=True)
     (scheduler / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
+    (base / INDEX).write_text(json.dumps(PIPELINE, indent=2) + "\n")

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models import mannequin
 from models.detectors.people import BODY_POINTS, FoundPerson, FoundPoint
 from models.errors import DetectorFailed
-from models.mannequin import DETECTOR, WEIGHTS
 
 SIDE_PX = 128
 """The pictures it has learned from."""
@@ -76,7 +76,7 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 class MannequinDetector:
-    """The network with the weights of this package, or of another export's detector/. CPU only.
+    """The network with the weights in a folder, this package's own unless another is named. CPU only.
 
     It finds one person: of several in a picture it finds one, or a mixture of them, and it does not know what is no
     mannequin. Hands and faces have no points. Raises DetectorFailed where the weights are missing or another network's.
@@ -84,11 +84,12 @@ class MannequinDetector:
 
     name = "mannequin"
 
-    def __init__(self, folder: Path = WEIGHTS / DETECTOR) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        found = folder or mannequin.WEIGHTS / mannequin.DETECTOR
         try:
-            self._network = read_network(folder)
+            self._network = read_network(found)
         except (OSError, SafetensorError, RuntimeError) as e:
-            raise DetectorFailed(self.name, f"its weights in {folder} cannot be read: {str(e).splitlines()[0]}") from e
+            raise DetectorFailed(self.name, f"its weights in {found} cannot be read: {str(e).splitlines()[0]}") from e
 
     def detect(self, photo: Image.Image) -> Sequence[FoundPerson]:
         """Return the person of an RGB photo of any size; nobody where no point is sure enough."""

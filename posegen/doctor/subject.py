@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.profiles import FLUX1_DEV, TINY, Profile, parse_sources, profile, sourced
+from models.mannequin import built_in_profile
+from models.profiles import FLUX1_DEV, Profile, parse_sources, profile, sourced
 from posegen.cards import Card, visible_cards
 from posegen.settings import Settings
 
@@ -58,11 +59,12 @@ class Subject:
 
     @property
     def drawn_profile(self) -> Profile:
-        """The profile that workers here are for: PROFILE; else FLUX on a card or at an endpoint; else TINY."""
+        """The profile that workers here are for: PROFILE; else FLUX on a card or an endpoint; else a built-in one."""
         if self.settings.profile:
             known = profile(self.settings.profile)
         else:
-            known = FLUX1_DEV if self.cards or self.device.startswith("cuda") or self.is_hosted else TINY
+            wants_flux = self.cards or self.device.startswith("cuda") or self.is_hosted
+            known = FLUX1_DEV if wants_flux else built_in_profile()
         return sourced(known, parse_sources(self.settings.model_sources))
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from models.checking import check_weights
 from models.errors import DownloadsOff, HubAway, ModelsError
 from models.hub_access import check_access, kept_token, token_role
 from models.inventory import ProfileOnDisk, profile_on_disk
+from models.mannequin import packaged_weights
 from models.profiles import Profile
 from posegen.doctor.findings import Finding, Told
 from posegen.doctor.subject import Subject
@@ -17,6 +19,9 @@ def check_weights_here(subject: Subject, told: Told) -> Iterator[Finding]:
     drawn = subject.drawn_profile
     if subject.is_hosted:
         yield told.ok(f"{drawn.name} is drawn at an endpoint: none are needed here")
+        return
+    if drawn.packaged:
+        yield from _packaged(drawn, told)
         return
     if drawn.base is None:
         yield told.ok(f"{drawn.name} needs none: it is built here")
@@ -36,6 +41,15 @@ def check_weights_here(subject: Subject, told: Told) -> Iterator[Finding]:
         yield told.warn(
             f"{found.fault} Until then workers draw with the built-in model.", f"posegen models pull {drawn.name}"
         )
+
+
+def _packaged(drawn: Profile, told: Told) -> Iterator[Finding]:
+    try:
+        check_weights(drawn, packaged_weights())
+    except ModelsError as fault:
+        yield told.fail(str(fault), "Install this version again with its weights; or PROFILE=tiny")
+    else:
+        yield told.ok(f"{drawn.name} is complete: its weights are part of this package")
 
 
 def check_licence(subject: Subject, told: Told) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from support.house import House
 from support.servers import PostgresServer
 from support.serving import ROOT, Served, serving, settings_for
 
+from models.profiles import TINY
 from posegen.private_redis import PrivateRedis
 from posegen.statuses import WorkerStatus
 
@@ -31,6 +32,20 @@ def test_with_database_redis_and_a_worker_it_is_healthy(served: Served, house: H
     }
     (worker,) = told["workers"]
     assert (worker["name"], worker["device"], worker["profile"], worker["status"]) == ("w1", "cpu", "tiny", "ready")
+    assert worker["model"] == TINY.title
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"), [("mannequin", "draws mannequins at 128 px"), ("of-a-newer-version", None)]
+)
+def test_what_draws_is_told_in_words(
+    sqlite_served: Served, sqlite_house: House, profile: str, told: str | None
+) -> None:
+    sqlite_house.worker(heard=datetime.now(UTC), profile=profile)
+
+    (worker,) = sqlite_served.client().get(HEALTH).json()["workers"]
+
+    assert worker["model"] is None if told is None else told in worker["model"]
 
 
 def test_a_monitor_may_ask_for_the_status_alone(sqlite_served: Served) -> None:

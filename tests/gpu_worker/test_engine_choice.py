@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from support.untrained import write_untrained
 
 from gpu_worker.engine_choice import open_engine
+from gpu_worker.errors import CannotStart
 from gpu_worker.process import Options
+from models import mannequin
 from models.inflight import InflightEngine
 from models.quality import VERDICTS, verdict_file
 from models.stepping import SteppedEngine
@@ -62,3 +65,34 @@ def test_a_lossy_mode_that_was_not_judged_good_here_is_warned_of_and_drawn_all_t
     file.parent.mkdir()
     file.write_text(json.dumps({"device_name": "CPU", "modes": {"safe": {"passed": True}}}))
     assert opened("safe") == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_worker_that_chooses_by_itself_draws_with_the_mannequin_where_its_weights_are(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mannequin, "WEIGHTS", tmp_path / "weights")
+    if there:
+        write_untrained(tmp_path / "weights")
+
+    loaded = open_engine(Options(device="cpu"), settings(tmp_path, previews="off"))
+
+    assert loaded.engine.profile.name == loaded.drawing().backend == ("mannequin" if there else "tiny")
+    loaded.engine.close()
+
+
+def test_the_fake_engine_stays_a_fake_of_tiny_whatever_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mannequin, "weights_are_there", lambda: True)
+
+    assert open_engine(Options(device="fake:0"), settings(tmp_path)).engine.profile.name == "tiny"
+
+
+def test_a_worker_for_the_mannequin_without_its_weights_says_so_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mannequin, "WEIGHTS", tmp_path / "weights")
+
+    with pytest.raises(CannotStart, match="this package has none"):
+        open_engine(Options(device="cpu", profile="mannequin"), settings(tmp_path))

@@ -23,6 +23,8 @@ def test_it_draws_the_picture_and_shows_its_progress(tmp_path: Path, models_dir:
         tmp_path / "map.png",
         "--prompt",
         "a red room",
+        "--profile",
+        "tiny",
         "--out",
         out,
         "--steps",
@@ -51,6 +53,7 @@ def test_it_draws_with_loras(tmp_path: Path, models_dir: Path) -> None:
     pictures = []
     for words in ([], ["--lora", "film=0"], ["--lora", "film"]):
         plain = ["--prompt", "a red room", "--steps", "2", "--device", "cpu", "--out", str(tmp_path / "x.png")]
+        plain += ["--profile", "tiny"]
         folders = ["--models-dir", str(models_dir), "--loras-dir", str(tmp_path / "shelf")]
         assert main([*plain, *folders, *words]) == 0
         pictures.append((tmp_path / "x.png").read_bytes())
@@ -64,7 +67,7 @@ def test_it_draws_with_loras(tmp_path: Path, models_dir: Path) -> None:
         (["--prompt", " "], "The prompt is empty"),
         (["--width", "250"], "not divisible by 16"),
         (["--steps", "0"], "0 steps are outside 1..50"),
-        (["--profile", "flux9"], "choose one of tiny, flux1-dev"),
+        (["--profile", "flux9"], "choose one of mannequin, tiny, flux1-dev"),
         (["--control", "no-such.png"], "no-such.png cannot be read"),
         (["--control", __file__], "cannot be read"),
         (["--out", "/no/such/folder/x.png"], "There is no folder /no/such/folder"),
@@ -76,7 +79,7 @@ def test_it_draws_with_loras(tmp_path: Path, models_dir: Path) -> None:
 def test_a_mistake_ends_with_2_and_a_sentence(
     words: list[str], told: str, tmp_path: Path, models_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = ["--prompt", "x", "--out", str(tmp_path / "x.png"), "--models-dir", str(models_dir)]
+    plain = ["--profile", "tiny", "--prompt", "x", "--out", str(tmp_path / "x.png"), "--models-dir", str(models_dir)]
     assert main([*plain, *words]) == 2
     printed = capsys.readouterr()
     assert told in printed.err
@@ -88,6 +91,8 @@ def test_a_control_of_another_size_than_asked_is_refused(
 ) -> None:
     pose((256, 256), 0).save(tmp_path / "map.png")
     words = [
+        "--profile",
+        "tiny",
         "--prompt",
         "x",
         "--control",

@@ -73,5 +73,5 @@ def test_flux_has_the_numbers_its_makers_recommend() -> None:
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:
-    with pytest.raises(errors.UnknownProfile, match="choose one of tiny, flux1-dev"):
+    with pytest.raises(errors.UnknownProfile, match="choose one of mannequin, tiny, flux1-dev"):
         profile("flux9")

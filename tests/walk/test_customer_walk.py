@@ -32,7 +32,7 @@ def sqlite_service(tmp_path: Path, sqlite_url: str, redis_url: str) -> Iterator[
 
 def test_a_customer_walks_from_signing_up_to_the_gallery_in_all_modes(sqlite_service: "Service") -> None:
     sqlite_service.start_api()
-    worker = sqlite_service.start_worker("one", "--device", "cpu")
+    worker = sqlite_service.start_worker("one", "--device", "cpu", "--profile", "tiny")
     worker.wait_for_log("worker.ready", timeout_s=120)
 
     walk = sqlite_service.start_client("walk", SCRIPT, "--folder", "sheet", *SMALLEST)

@@ -85,7 +85,7 @@ def drawn_pixels(service: "Service", generation_id: str) -> dict[str, np.ndarray
 
 def test_two_customers_get_their_twelve_pictures_though_a_worker_is_killed(service: "Service") -> None:
     service.start_api()
-    workers = [service.start_worker(name, "--device", "cpu") for name in ("one", "two")]
+    workers = [service.start_worker(name, "--device", "cpu", "--profile", "tiny") for name in ("one", "two")]
     for worker in workers:
         worker.wait_for_log("worker.ready", timeout_s=120)
     ann, bob = service.customer("ann", credits=1000), service.customer("bob", credits=1000)

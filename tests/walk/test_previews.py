@@ -41,7 +41,7 @@ class Watcher:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_customer_sees_their_pictures_while_they_are_drawn(service: "Service") -> None:
     service.start_api()
-    worker = service.start_worker("one", "--device", "cpu")
+    worker = service.start_worker("one", "--device", "cpu", "--profile", "tiny")
     worker.wait_for_log("worker.ready", timeout_s=120)
     ann, eve = service.customer("ann", credits=1000), service.customer("eve", credits=1000)
     seeing, declining, other = Watcher(ann), Watcher(ann, previews=False), Watcher(eve)

@@ -8,7 +8,9 @@ import pytest
 from huggingface_hub import constants
 from support.examined import FAIL, OK, WARN, findings_of, said, subject_of
 from support.hub import MEMBER, STRANGER, WRITER, Hub, Repo, serving_hub
+from support.untrained import write_untrained
 
+from models import mannequin
 from models.tiny import tiny_folder
 from posegen.doctor.subject import Subject
 from posegen.doctor.weights import check_hub, check_licence, check_weights_here
@@ -56,7 +58,25 @@ def test_missing_weights_are_told_as_badly_as_they_are_wanted(tmp_path: Path) ->
 
     assert "were not found" in said(findings_of(check_weights_here, wanted), FAIL)
     assert "built-in model" in said(findings_of(check_weights_here, unsaid), WARN)
-    assert "built here" in said(findings_of(check_weights_here, subject_of(tmp_path)), OK)
+    assert "built here" in said(findings_of(check_weights_here, subject_of(tmp_path, profile="tiny")), OK)
+
+
+def test_what_is_built_in_is_looked_at_as_workers_would_draw_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mannequin, "WEIGHTS", tmp_path / "weights")
+    assert "tiny needs none" in said(findings_of(check_weights_here, subject_of(tmp_path)), OK)
+    asked = subject_of(tmp_path, profile="mannequin")
+    assert "this package has none" in said(findings_of(check_weights_here, asked), FAIL)
+
+    write_untrained(tmp_path / "weights")
+    unasked = subject_of(tmp_path)
+    assert "mannequin is complete" in said(findings_of(check_weights_here, unasked), OK)
+    assert "draws mannequins at 128 px" in said(findings_of(check_licence, unasked), OK)
+    assert "nothing is fetched" in said(findings_of(check_hub, unasked), OK)
+
+    next((tmp_path / "weights").rglob("transformer/*.safetensors")).unlink()
+    assert "Install this version again" in said(findings_of(check_weights_here, unasked), FAIL)
 
 
 def test_the_duties_of_flux_are_told_and_the_built_in_model_has_none(tmp_path: Path) -> None:
