@@ -60,7 +60,7 @@ def _with_torchao(network: nn.Module, precision: WeightPrecision, device: torch.
     else:
         config = quantization.Float8WeightOnlyConfig(set_inductor_config=False)
     chosen = set()
-    for _, _, linear in _block_linears(network):
+    for _, _, linear in block_linears(network):
         chosen.add(id(linear))
         if precision is WeightPrecision.FP8:
             _without_zero_rows(linear)
@@ -78,7 +78,7 @@ def _with_bitsandbytes(network: nn.Module, device: torch.device) -> None:
         from bitsandbytes import nn as bnb
     except (ImportError, OSError) as e:
         raise LibraryMissing("bitsandbytes", "--precision nf4", str(e)) from e
-    for parent, name, linear in list(_block_linears(network)):
+    for parent, name, linear in list(block_linears(network)):
         smaller = bnb.Linear4bit(
             linear.in_features,
             linear.out_features,
@@ -95,7 +95,7 @@ def _with_bitsandbytes(network: nn.Module, device: torch.device) -> None:
         setattr(parent, name, smaller.to(device).eval())  # the move is what quantises
 
 
-def _block_linears(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+def block_linears(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """Go through the layers to quantise: whose they are, their name there, and they themselves."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear) and _BLOCK_WEIGHT.match(name):

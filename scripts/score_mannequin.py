@@ -1,11 +1,14 @@
 """Score the built-in model: does the picture follow the pose and the words?
 
-    python scripts/score_mannequin.py WEIGHTS [--json] [--cases 200] [--steps 12] [--sheet FILE]
+    python scripts/score_mannequin.py [WEIGHTS] [--json] [--cases 200] [--steps 12] [--sheet FILE] [--keep]
 
-WEIGHTS is the folder that train_mannequin.py exports. Poses and captions are held back from training, the
-pose library's among them. Joints are found by a detector that learned from unmarked renders only, and scored where they
-are seen: PCK is the share found within a tenth (pck20: a fifth) of the torso's length. Before a model is blamed, look
-at pck_true_render, which is the detector's own limit, and pck_vae, the autoencoder's.
+WEIGHTS is a folder that train_mannequin.py exports; the package's own unless said. Poses and captions are held back
+from training, the pose library's among them. Joints are found by a detector that learned from unmarked renders only,
+and scored where they are seen: PCK is the share found within a tenth (pck20: a fifth) of the torso's length. Before a
+model is blamed, look at pck_true_render, which is the detector's own limit, and pck_vae, the autoencoder's.
+
+--keep writes the scores beside the weights, with what a small set of cases has to score from now on
+(tests/models/test_mannequin_scores.py), and into the model card when they are the package's own.
 """
 
 import argparse
@@ -22,17 +25,20 @@ import torch
 from mannequin_autoencoder import decode, encode
 from mannequin_cases import Case, score_cases, stacked
 from mannequin_detector import pck
+from mannequin_drawing import draw_cases, few_cases, least_of, scored
 from mannequin_profile import open_mannequin
 from mannequin_recipe import SIDE_PX
 from mannequin_scores import colour_hits, shows_one_body
 from PIL import Image
 
+from models import mannequin
 from models.inflight import InflightEngine
 from models.mannequin.detector import find_joints, read_network
-from models.requests import Failed, Finished, PictureRequest
 from posegen.poses import contact_sheet
 
 _SHOWN = 24
+_CARD_FROM = "<!-- scores: written by scripts/score_mannequin.py --keep -->"
+_CARD_TO = "<!-- end of scores -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,18 +48,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     engine = open_mannequin(asked.weights)
     load_s = time.monotonic() - began
-    detector = read_network(asked.weights / "detector")
+    detector = read_network(asked.weights / mannequin.DETECTOR)
     cases = score_cases(asked.cases, SIDE_PX)
     scores = scores_of(engine, detector, cases, steps=asked.steps, sheet=asked.sheet)
     scores["load_s"] = round(load_s, 2)
     scores["rss_mb"] = round(psutil.Process().memory_info().rss / 1e6)
     scores["weights_mb"] = round(sum(file.stat().st_size for file in asked.weights.rglob("*.safetensors")) / 1e6, 2)
+    if asked.keep:
+        keep(asked.weights, engine, detector, scores)
     if asked.json:
         print(json.dumps(scores, indent=2))
     else:
         for name, value in scores.items():
             print(f"{name:22} {value}")
     return 0
+
+
+def keep(weights: Path, engine: InflightEngine, detector: Any, scores: dict[str, Any]) -> None:
+    """Write scores beside the weights they are of, with those of the small set that the tests draw."""
+    few = few_cases()
+    drawn, _ = draw_cases(engine, few, steps=engine.profile.default_steps)
+    measured = scored(detector, few, drawn)
+    kept = {"scores": scores, "few": measured, "least": least_of(measured)}
+    (weights / mannequin.SCORES).write_text(json.dumps(kept, indent=2) + "\n")
+    if weights.resolve() == mannequin.WEIGHTS:
+        card = mannequin.WEIGHTS.parent / "MODEL_CARD.md"
+        card.write_text(with_scores(card.read_text(), scores))
+
+
+def with_scores(card: str, scores: dict[str, Any]) -> str:
+    """Return a model card with these scores in its table."""
+    flat = {
+        f"{name}, {part}" if part else name: told
+        for name, value in scores.items()
+        for part, told in (value.items() if isinstance(value, dict) else (("", value),))
+    }
+    rows = [f"| `{name}` | {value} |" for name, value in flat.items() if name not in ("load_s", "rss_mb")]
+    before, rest = card.split(_CARD_FROM)
+    _, after = rest.split(_CARD_TO)
+    return f"{before}{_CARD_FROM}\n| Score | |\n|---|---|\n" + "\n".join(rows) + f"\n{_CARD_TO}{after}"
 
 
 def scores_of(
@@ -97,53 +130,6 @@ def _share(answers: Any) -> float:
     return round(float(np.mean(list(answers))), 4)
 
 
-def draw_cases(
-    engine: InflightEngine,
-    cases: list[Case],
-    *,
-    steps: int,
-    controlled: bool = True,
-    prompts: Sequence[str] | None = None,
-) -> tuple[Any, float]:
-    """Draw all cases through the engine; returns (n, side, side, 3) uint8 and the median seconds for four."""
-    texts = prompts or [case.prompt for case in cases]
-    pictures: dict[str, Any] = {}
-    spent = []
-    for start in range(0, len(cases), 4):
-        began = time.monotonic()
-        four = list(zip(cases[start : start + 4], texts[start : start + 4], strict=True))
-        for index, (case, prompt) in enumerate(four, start=start):
-            engine.submit(_request(engine, index, case, prompt, steps, controlled=controlled))
-        while engine.has_work():
-            for outcome in engine.step().outcomes:
-                if isinstance(outcome, Failed):
-                    raise outcome.error
-                if isinstance(outcome, Finished):
-                    pictures[outcome.key] = (outcome.pixels * 255).round().astype(np.uint8)
-        if len(four) == 4:
-            spent.append(time.monotonic() - began)
-    return np.stack([pictures[str(index)] for index in range(len(cases))]), float(np.median(spent or [0.0]))
-
-
-def _request(
-    engine: InflightEngine, index: int, case: Case, prompt: str, steps: int, *, controlled: bool
-) -> PictureRequest:
-    profile = engine.profile
-    width, height = profile.default_size
-    return PictureRequest(
-        key=str(index),
-        prompt=prompt,
-        control=Image.fromarray(case.map) if controlled else None,
-        width=width,
-        height=height,
-        seed=1000 + index,
-        steps=steps,
-        guidance=profile.default_guidance,
-        control_scale=profile.default_control_scale,
-        control_end=profile.default_control_end,
-    )
-
-
 def _write_sheet(path: Path, cases: list[Case], pictures: Any) -> None:
     cells = [
         ([Image.fromarray(case.map), Image.fromarray(picture), Image.fromarray(case.truth)], case.name)
@@ -154,12 +140,13 @@ def _write_sheet(path: Path, cases: list[Case], pictures: Any) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("weights", type=Path, nargs="?", default=mannequin.WEIGHTS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet: map, picture, truth")
+    parser.add_argument("--keep", action="store_true", help=f"write {mannequin.SCORES} beside the weights")
     return parser.parse_args(arguments)
 
 
