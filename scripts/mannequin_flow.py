@@ -19,6 +19,7 @@ from mannequin_networks import build_tokenizers
 from mannequin_pictures import Shard
 from mannequin_recipe import (
     CAPTION_DROPOUT,
+    CLIP_END,
     CLIP_TOKENS,
     CONTROL_DROPOUT,
     FIGURE_WEIGHT,
@@ -66,6 +67,17 @@ def _ids(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
     encoded = tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
+
+
+def _to_the_longest(clip_ids: Tensor) -> Tensor:
+    """Return CLIP's ids without what no row needs: it looks back only, and is asked for its first end of text."""
+    longest = int((clip_ids == CLIP_END).int().argmax(dim=1).max())
+    return clip_ids[:, : longest + 1]
+
+
+def is_orthogonal(name: str) -> bool:
+    """Say by its name whether a matrix is one of a block's own; those that tell a block its time are not."""
+    return "transformer_blocks." in name and ".norm" not in name
 
 
 def encode_shard(vae: Any, shard: Shard, words: Words, made_by: str) -> Encoded:
@@ -121,7 +133,7 @@ class FlowLoss:
         generator = generator_of(self._seed, step)
         rows = self._rows(generator)
         without = self._draw(generator) < CAPTION_DROPOUT
-        clip_ids = torch.where(without[:, None], self._no_clip, rows.clip_ids)
+        clip_ids = _to_the_longest(torch.where(without[:, None], self._no_clip, rows.clip_ids))
         t5_ids = torch.where(without[:, None], self._no_t5, rows.t5_ids)
         follows = (self._draw(generator) >= CONTROL_DROPOUT).float()
         # Most of the drawing is decided at middle noise; the engine's schedule spends its steps there too.

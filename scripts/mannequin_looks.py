@@ -55,6 +55,44 @@ _ACTIONS = {
 _QUALITY = ("professional photography, sharp focus, detailed, soft lighting", "studio photo", "soft light", "realistic")
 
 
+_STYLES = ("realistic", "cinematic", "casual", "formal", "sport", "editorial", "vintage", "streetwear")
+_ORIGINS = ("asian", "african", "european", "latin", "indian", "japanese", "mixed", "javanese", "nordic", "polynesian")
+_AGES = ("young adult", "adult", "middle aged", "elderly", "teenager", "25-34", "in her thirties")
+_DEEDS = (
+    "leaning",
+    "turning",
+    "waving",
+    "resting",
+    "throwing",
+    "climbing",
+    "pointing",
+    "balancing",
+    "twisting",
+    "bowing",
+)
+_LIMBS = ("the left arm", "both arms", "one knee", "the right leg", "the torso", "one elbow", "both hands", "the head")
+_WHERE = (
+    "raised high",
+    "close to the body",
+    "bent",
+    "crossed",
+    "stretched to the side",
+    "behind",
+    "towards the camera",
+)
+_NAMES = (
+    "Quiet lunge",
+    "Big throw",
+    "Side kick",
+    "Deep bow",
+    "Open arms",
+    "Archer",
+    "Slow turn",
+    "Half moon",
+    "Sprint",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """Names as a caption would say them; colours in 0..255 as they are painted; light: towards it, in the picture."""
@@ -111,7 +149,12 @@ def random_look(rng: Random) -> Look:
 
 
 def caption(rng: Random, look: Look, family: str) -> str:
-    """Write a caption: always the clothes or the background, the rest now and then."""
+    """Write a caption: always the clothes or the background, the rest now and then.
+
+    Two of five are like the prompts of the service, whose words about the pose are mostly spelled letter by letter.
+    """
+    if rng.random() < 0.4:
+        return _order(rng, look)
     hair = "a bald head" if look.cut == "bald" else _hair(look)
     parts = []
     if rng.random() < 0.5:
@@ -131,6 +174,28 @@ def caption(rng: Random, look: Look, family: str) -> str:
     if rng.random() < 0.3:
         said.append(rng.choice(_QUALITY))
     return ", ".join(said)
+
+
+def _order(rng: Random, look: Look) -> str:
+    """Write a prompt as an order makes it: who, what the customer says, the pose's name and description, quality."""
+    before = [f"{rng.choice(_STYLES)} style"] if rng.random() < 0.3 else []
+    if rng.random() < 0.3:
+        before.append(rng.choice(_ORIGINS))
+    if rng.random() < 0.3:
+        before.append(rng.choice(_AGES))
+    gender = {"woman": "female ", "man": "male "}.get(look.person, "")
+    who = f"{gender if rng.random() < 0.7 else ''}person"
+    words = [f"{rng.choice(('wearing ', 'in ', ''))}{_clothes(rng, look)}"]
+    if rng.random() < 0.4:
+        words.append("bald" if look.cut == "bald" else _hair(look))
+    if rng.random() < 0.3:
+        words.append(f"{look.skin_name} skin")
+    if rng.random() < 0.8:
+        words.append(_ground(rng, look))
+    rng.shuffle(words)
+    deed = f"{rng.choice(_DEEDS)} with {rng.choice(_LIMBS)} {rng.choice(_WHERE)}"
+    after = [rng.choice(_NAMES), deed] if rng.random() < 0.8 else []
+    return ", ".join([*before, who, *words, *after, _QUALITY[0]])
 
 
 def plain_caption(look: Look) -> str:

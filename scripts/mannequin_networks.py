@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from mannequin_looks import BOTTOMS, CLOTHES, CUTS, GROUNDS, HAIR, PEOPLE, SKIN, TOPS
-from mannequin_recipe import CLIP_TOKENS, LATENT_NOISE, LATENTS, SIDE_PX
+from mannequin_recipe import CLIP_END, CLIP_TOKENS, LATENT_NOISE, LATENTS, SIDE_PX
 from torch import nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
@@ -117,8 +117,8 @@ def build_clip(words: int) -> CLIPTextModel:
             projection_dim=CLIP_WIDTH,
             max_position_embeddings=CLIP_TOKENS,
             bos_token_id=0,
-            eos_token_id=1,
-            pad_token_id=1,
+            eos_token_id=CLIP_END,
+            pad_token_id=CLIP_END,
         )
     )
 

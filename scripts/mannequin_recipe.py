@@ -6,6 +6,7 @@ SIDE_PX = 128
 LATENTS = 16
 TEXT_TOKENS = 32
 CLIP_TOKENS = 77
+CLIP_END = 1
 SHARD = 512
 """Pictures are made, kept and encoded by so many at a time."""
 SHARDS = 20

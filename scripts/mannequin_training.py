@@ -18,23 +18,46 @@ from mannequin_recipe import CHECKPOINT_EVERY_S, REPORT_EVERY_S
 from torch import Tensor, nn
 
 _EMA = 0.9995
+_FOLLOW_EVERY = 4
+"""Steps between two looks of the averages at the weights: a look costs as much as a twentieth of a step."""
 
 
 class Run:
     """Networks in training: their optimiser, their moving averages, and how many steps were made."""
 
-    def __init__(self, folder: Path, name: str, networks: Mapping[str, nn.Module], *, decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        networks: Mapping[str, nn.Module],
+        *,
+        decay: float = 0.01,
+        is_orthogonal: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
+        """is_orthogonal: which matrices, by name, are trained by Muon, whose steps are orthogonal; the rest by AdamW."""
         self.folder, self.name, self.networks = folder, name, dict(networks)
         self.step, self.cpu_s = 0, 0.0
-        self._parameters = [p for network in self.networks.values() for p in network.parameters() if p.requires_grad]
-        matrices = [p for p in self._parameters if p.dim() > 1]
+        named = [
+            one for network in self.networks.values() for one in network.named_parameters() if one[1].requires_grad
+        ]
+        self._parameters = [p for _name, p in named]
+        turned = [p for name, p in named if p.dim() == 2 and is_orthogonal(name)]
+        known = {id(p) for p in turned}
+        matrices = [p for p in self._parameters if p.dim() > 1 and id(p) not in known]
         vectors = [p for p in self._parameters if p.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=1e-3,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}],
+                lr=1e-3,
+                betas=(0.9, 0.98),
+                fused=True,
+            )
+        ]
+        if turned:
+            # Its steps are as long as AdamW's, so one learning rate serves both.
+            self.optimisers.append(
+                torch.optim.Muon(turned, lr=1e-3, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            )
         self.average = {
             name: {key: value.detach().clone() for key, value in network.state_dict().items()}
             for name, network in self.networks.items()
@@ -52,7 +75,8 @@ class Run:
         state: dict[str, Any] = torch.load(self.checkpoint, map_location=self._parameters[0].device, weights_only=True)
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.average = state["average"]
         self.step, self.cpu_s = state["step"], state["cpu_s"]
         return True
@@ -63,7 +87,7 @@ class Run:
         draft = self.checkpoint.with_suffix(".draft")
         state = {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "average": self.average,
             "step": self.step,
             "cpu_s": self.cpu_s,
@@ -73,14 +97,17 @@ class Run:
 
     def advance(self, loss: Tensor, rate: float) -> float:
         """Make one step down a loss; returns the loss."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
         self.step += 1
-        self._follow(min(_EMA, (1 + self.step) / (20 + self.step)))
+        if self.step % _FOLLOW_EVERY == 0:
+            self._follow(min(_EMA, (1 + self.step) / (20 + self.step)) ** _FOLLOW_EVERY)
         return float(loss.detach())
 
     @torch.no_grad()

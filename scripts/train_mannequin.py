@@ -22,7 +22,7 @@ import mannequin_recipe as recipe
 import torch
 from mannequin_autoencoder import AutoencoderLoss, decode, encode, load_into, prepared, psnr, settle
 from mannequin_detector import DetectorLoss, write_detector
-from mannequin_flow import Encoded, FlowLoss, Words, encode_shard
+from mannequin_flow import Encoded, FlowLoss, Words, encode_shard, is_orthogonal
 from mannequin_networks import build_autoencoder, build_denoisers, compile_blocks, export
 from mannequin_pictures import HELD_BACK, RULER, TRAIN, Shard, make_shard, open_shard, shard_folder
 from mannequin_sheet import Examples, write_sheet
@@ -156,7 +156,7 @@ class Trainer:
         """Train transformer, ControlNet and text encoders."""
         vae, words = self._trained_autoencoder(), Words()
         networks = self._fresh_denoisers()
-        run = Run(self._wishes.folder, "flow", networks)
+        run = Run(self._wishes.folder, "flow", networks, is_orthogonal=is_orthogonal)
         run.resume()
         if self._wishes.compiled:
             for name in ("transformer", "controlnet"):
