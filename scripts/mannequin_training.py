@@ -34,7 +34,7 @@ class Run:
         decay: float = 0.01,
         is_orthogonal: Callable[[str], bool] = lambda _name: False,
     ) -> None:
-        """is_orthogonal: which matrices, by name, are trained by Muon, whose steps are orthogonal; the rest by AdamW."""
+        """is_orthogonal: which matrices, by name, are trained by Muon (orthogonal steps); the others by AdamW."""
         self.folder, self.name, self.networks = folder, name, dict(networks)
         self.step, self.cpu_s = 0, 0.0
         named = [
