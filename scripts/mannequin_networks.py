@@ -10,6 +10,7 @@ from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from mannequin_looks import BOTTOMS, CLOTHES, CUTS, GROUNDS, HAIR, PEOPLE, SKIN, TOPS
 from mannequin_recipe import CLIP_END, CLIP_TOKENS, LATENT_NOISE, LATENTS, SIDE_PX
+from safetensors.torch import load_model
 from torch import nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
@@ -139,6 +140,22 @@ def build_t5(words: int) -> T5EncoderModel:
             eos_token_id=1,
         )
     )
+
+
+def start_from(folder: Path, network: nn.Module, name: str) -> None:
+    """Load what `export` wrote for a network: vae, transformer, controlnet, text_encoder, text_encoder_2 or detector.
+
+    The encoder's spread stays as it is built. Raises FileNotFoundError, or RuntimeError for weights of other sizes.
+    """
+    kept = {"controlnet": folder / CONTROLNET, "detector": folder / "detector"}.get(name, folder / BASE / name)
+    files = sorted(kept.glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{kept} has no weights")
+    load_model(network, files[0])
+    config = kept / "config.json"
+    if name == "vae":
+        told = json.loads(config.read_text())
+        network.register_to_config(shift_factor=told["shift_factor"], scaling_factor=told["scaling_factor"])  # type: ignore[operator]
 
 
 def export(folder: Path, vae: Any, networks: dict[str, Any], *, dtype: torch.dtype = torch.float16) -> None:

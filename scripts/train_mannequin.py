@@ -2,10 +2,12 @@
 
     python scripts/train_mannequin.py [--stage all] [--folder var/train/mannequin] [--seed 7] [--export FOLDER]
 
-Stages, in this order: autoencoder, detector, pictures, latents, flow, export. Each continues from what is there, so
-stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same data, and a stopped
-run ends with the same weights as one that was not. Progress goes to the terminal and to log.jsonl in the folder, a
-validation sheet to sheet-*.png every ten minutes, the final report to report.json.
+Stages, in this order: autoencoder, detector, pictures, latents, flow, decoder, export. Each continues from what is
+there, so stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same data, and a
+stopped run ends with the same weights as one that was not. Where the checkpoints are gone, `--start-from` begins with
+exported weights; flow, decoder and detector then go on, while a new autoencoder would need a new flow. Progress goes to
+the terminal and to log.jsonl in the folder, a validation sheet to sheet-*.png every ten minutes, the final report to
+report.json.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import torch
 from mannequin_autoencoder import AutoencoderLoss, decode, encode, load_into, prepared, psnr, settle
 from mannequin_detector import DetectorLoss, write_detector
 from mannequin_flow import Encoded, FlowLoss, Words, encode_shard, is_orthogonal
-from mannequin_networks import build_autoencoder, build_denoisers, compile_blocks, export
+from mannequin_networks import build_autoencoder, build_denoisers, compile_blocks, export, start_from
 from mannequin_pictures import HELD_BACK, RULER, TRAIN, Shard, make_shard, open_shard, shard_folder
 from mannequin_sheet import Examples, write_sheet
 from mannequin_training import Run, Stop, train
@@ -32,7 +34,7 @@ from torch import nn
 from models.library_noise import quiet_libraries
 from models.mannequin.detector import Network
 
-STAGES = ("autoencoder", "detector", "pictures", "latents", "flow", "export")
+STAGES = ("autoencoder", "detector", "pictures", "latents", "flow", "decoder", "export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,14 @@ class Wishes:
     autoencoder_steps: int = recipe.AUTOENCODER_STEPS
     detector_steps: int = recipe.DETECTOR_STEPS
     flow_steps: int = recipe.FLOW_STEPS
+    decoder_steps: int = recipe.DECODER_STEPS
     autoencoder_batch: int = recipe.AUTOENCODER_BATCH
     flow_batch: int = recipe.FLOW_BATCH
     device: str = "cpu"
     processes: int = 1
     compiled: bool = False
     export: Path | None = None
+    start_from: Path | None = None
 
 
 def _make(wishes: Wishes, split: str, number: int) -> Path:
@@ -106,14 +110,38 @@ class Trainer:
         self._report(autoencoder_steps=run.step, autoencoder_cpu_s=round(run.cpu_s), psnr_db=self._psnr())
         return done
 
+    def decoder(self) -> bool:
+        """Train the decoder on, with the encoder as the flow knows it."""
+        vae = self._trained_autoencoder()
+        vae.encoder.requires_grad_(requires_grad=False)
+        run = Run(self._wishes.folder, "decoder", {"vae": vae.train()}, decay=0.0)
+        run.resume()
+        shards = self._shards(TRAIN, self._wishes.autoencoder_shards)
+        if not shards:
+            return False
+        loss = AutoencoderLoss(vae, shards, self._wishes.seed + 3, batch=self._wishes.autoencoder_batch)
+        done = train(run, self._wishes.decoder_steps, loss, peak_rate=recipe.DECODER_RATE, stop=self._stop)
+        self._report(decoder_steps=run.step, decoder_cpu_s=round(run.cpu_s), psnr_db=self._psnr())
+        return done
+
     def _fresh_autoencoder(self) -> Any:
         torch.manual_seed(self._wishes.seed)
-        return prepared(build_autoencoder()).to(self._device)
+        return self._started(prepared(build_autoencoder()), "vae").to(self._device)
+
+    def _started(self, network: Any, name: str) -> Any:
+        if self._wishes.start_from is not None:
+            start_from(self._wishes.start_from, network, name)
+        return network
 
     def _trained_autoencoder(self) -> Any:
         vae = self._fresh_autoencoder().eval()
-        load_into(vae, self._wishes.folder / "autoencoder.pt", "vae")
-        settle(vae, encode(vae, self._shard(TRAIN, 0).pictures[:128]))
+        trained = self._wishes.folder / "autoencoder.pt"
+        if trained.is_file() or self._wishes.start_from is None:
+            load_into(vae, trained, "vae")
+            settle(vae, encode(vae, self._shard(TRAIN, 0).pictures[:128]))
+        decoder = self._wishes.folder / "decoder.pt"
+        if decoder.is_file():
+            load_into(vae, decoder, "vae")
         return vae
 
     def _psnr(self) -> float:
@@ -130,7 +158,7 @@ class Trainer:
     def detector(self) -> bool:
         """Train the key-point detector, on renders of its own."""
         torch.manual_seed(self._wishes.seed + 1)
-        detector = Network().to(self._device)
+        detector = self._started(Network(), "detector").to(self._device)
         run = Run(self._wishes.folder, "detector", {"detector": detector})
         run.resume()
         shards = self._shards(RULER, self._wishes.ruler_shards)
@@ -149,7 +177,10 @@ class Trainer:
         return True
 
     def _autoencoder_name(self) -> str:
-        state = torch.load(self._wishes.folder / "autoencoder.pt", map_location="cpu", weights_only=True)
+        trained = self._wishes.folder / "autoencoder.pt"
+        if not trained.is_file() and self._wishes.start_from is not None:
+            return f"{self._wishes.seed}-exported"
+        state = torch.load(trained, map_location="cpu", weights_only=True)
         return f"{self._wishes.seed}-{state['step']}"
 
     def flow(self) -> bool:
@@ -178,7 +209,8 @@ class Trainer:
     def _fresh_denoisers(self) -> dict[str, nn.Module]:
         torch.manual_seed(self._wishes.seed + 2)
         with quiet_libraries():
-            return {name: network.to(self._device) for name, network in build_denoisers().items()}
+            fresh = build_denoisers()
+        return {name: self._started(network, name).to(self._device) for name, network in fresh.items()}
 
     def _encoded(self, vae: Any, words: Words) -> list[Encoded]:
         name = self._autoencoder_name()
@@ -195,10 +227,12 @@ class Trainer:
         """Write the moving averages as the loader reads them, in fp16."""
         target = self._wishes.export or self._wishes.folder / "export"
         networks = self._fresh_denoisers()
-        for name, network in networks.items():
-            load_into(network, self._wishes.folder / "flow.pt", name)
-        detector = Network()
-        load_into(detector, self._wishes.folder / "detector.pt", "detector")
+        if (flow := self._wishes.folder / "flow.pt").is_file() or self._wishes.start_from is None:
+            for name, network in networks.items():
+                load_into(network, flow, name)
+        detector = self._started(Network(), "detector")
+        if (found := self._wishes.folder / "detector.pt").is_file() or self._wishes.start_from is None:
+            load_into(detector, found, "detector")
         write_detector(target / "detector", detector)
         with quiet_libraries():
             export(target, self._trained_autoencoder().cpu(), {name: one.cpu() for name, one in networks.items()})
@@ -232,7 +266,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=asked.device,
             processes=asked.processes,
             compiled=asked.compile,
+            decoder_steps=asked.decoder_steps,
             export=asked.export,
+            start_from=asked.start_from,
         ),
         stop,
     )
@@ -257,6 +293,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--autoencoder-steps", type=int, default=recipe.AUTOENCODER_STEPS)
     parser.add_argument("--detector-steps", type=int, default=recipe.DETECTOR_STEPS)
     parser.add_argument("--flow-steps", type=int, default=recipe.FLOW_STEPS)
+    parser.add_argument("--decoder-steps", type=int, default=recipe.DECODER_STEPS)
     parser.add_argument("--autoencoder-batch", type=int, default=recipe.AUTOENCODER_BATCH, help="crops a step")
     parser.add_argument("--flow-batch", type=int, default=recipe.FLOW_BATCH, help="pictures a step")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -264,6 +301,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="compile the flow's blocks; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, help="stop by itself after so long, to be continued")
     parser.add_argument("--export", type=Path, help="where the weights go; `export` in the folder if not said")
+    parser.add_argument("--start-from", type=Path, help="exported weights to begin with where there is no checkpoint")
     return parser.parse_args(arguments)
 
 

@@ -10,10 +10,11 @@ import torch
 from mannequin_autoencoder import reconstruction_loss
 from mannequin_cases import library_figures, score_cases
 from mannequin_detector import heat_maps, pck
-from mannequin_flow import FlowLoss, Words, draw
+from mannequin_flow import FlowLoss, Words, _to_the_longest, draw
 from mannequin_profile import open_mannequin
 from mannequin_sheet import sigmas
 from mannequin_training import Run, Stop, rate_at, train
+from safetensors.torch import load_file
 from score_mannequin import draw_cases
 from torch import nn
 from train_mannequin import STAGES, Trainer, Wishes
@@ -55,7 +56,8 @@ def wishes(tmp_path_factory):
         ruler_shards=1,
         autoencoder_steps=6,
         detector_steps=2,
-        flow_steps=2,
+        flow_steps=5,
+        decoder_steps=5,
         autoencoder_batch=2,
         flow_batch=2,
     )
@@ -94,6 +96,44 @@ def test_what_a_flow_step_does_depends_on_its_number_only(trained):
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
     assert not torch.equal(losses[0], losses[3])
+
+
+def test_the_decoder_is_trained_on_while_latents_keep_their_meaning(trained):
+    vae, after = (torch.load(trained.folder / f"{name}.pt", weights_only=True) for name in ("autoencoder", "decoder"))
+    changed = {
+        name for name, tensor in vae["average"]["vae"].items() if not torch.equal(tensor, after["average"]["vae"][name])
+    }
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+
+
+def test_a_training_without_checkpoints_goes_on_from_what_was_exported(trained, tmp_path):
+    for path in trained.folder.glob("*-64"):
+        (tmp_path / path.name).symlink_to(path)
+    shipped = trained.folder / "export"
+    trainer = Trainer(replace(trained, folder=tmp_path, start_from=shipped), Stop())
+    # Exported as it came, before anything was trained.
+    assert trainer.export()
+    for path in shipped.rglob("*.safetensors"):
+        ours, theirs = load_file(tmp_path / "export" / path.relative_to(shipped)), load_file(path)
+        assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items()), path
+    assert trainer.latents()
+    assert trainer.flow()
+    assert trainer.export()
+    flow = load_file(next((tmp_path / "export").rglob("transformer/*.safetensors")))
+    assert any(
+        not torch.equal(flow[name], tensor)
+        for name, tensor in load_file(next(shipped.rglob("transformer/*.safetensors"))).items()
+    )
+
+
+def test_clip_is_told_only_as_much_as_the_longest_caption_has(trained):
+    clip = Trainer(trained, Stop())._fresh_denoisers()["text_encoder"].eval()
+    ids, _ = Words()(["a red shirt", "a man in blue jeans, plain grey background", ""])
+    cut = _to_the_longest(ids)
+    assert cut.shape[1] < ids.shape[1]
+    with torch.no_grad():
+        assert torch.allclose(clip(cut).pooler_output, clip(ids).pooler_output, atol=1e-6)
 
 
 def test_a_stop_before_the_first_checkpoint_loses_nothing_but_its_steps(tmp_path):
