@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
+from diffusers.models.transformers import transformer_flux
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from mannequin_looks import BOTTOMS, CLOTHES, CUTS, GROUNDS, HAIR, PEOPLE, SKIN, TOPS
 from mannequin_recipe import CLIP_END, CLIP_TOKENS, LATENT_NOISE, LATENTS, SIDE_PX
@@ -101,7 +102,14 @@ def build_denoisers() -> dict[str, nn.Module]:
 
 
 def compile_blocks(network: Any) -> None:
-    """Compile a transformer's or ControlNet's blocks, one kind after the other; its weights keep their names."""
+    """Compile a transformer's or ControlNet's blocks, one kind after the other; its weights keep their names.
+
+    All but the rotation of queries and keys: the code that torch 2.15 compiles of it together with the attention is
+    wrong on its way back, on a CPU (gradients that are not numbers, or several times too large).
+    Only training goes that way.
+    """
+    if not hasattr(transformer_flux.apply_rotary_emb, "_torchdynamo_disable"):
+        transformer_flux.apply_rotary_emb = torch.compiler.disable(transformer_flux.apply_rotary_emb)
     for block in (*network.transformer_blocks, *network.single_transformer_blocks):
         block.compile()
 
