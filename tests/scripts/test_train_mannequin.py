@@ -147,6 +147,14 @@ def test_a_stop_before_the_first_checkpoint_loses_nothing_but_its_steps(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["little.pt"]
 
 
+def test_a_loss_that_is_no_number_ends_the_training_before_it_spoils_the_weights(tmp_path):
+    run = Run(tmp_path, "little", {"line": nn.Linear(2, 1)})
+    weight = run.networks["line"].weight.detach().clone()
+    with pytest.raises(FloatingPointError, match="step 0 of little is nan"):
+        run.advance(run.networks["line"].weight.sum() * float("nan"), 1e-3)
+    assert torch.equal(run.networks["line"].weight, weight)
+
+
 def test_the_learning_rate_rises_stays_and_falls():
     rates = [rate_at(step, 1000, 1.0, warm=100) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
