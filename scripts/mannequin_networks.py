@@ -109,7 +109,7 @@ def compile_blocks(network: Any) -> None:
     Only training goes that way.
     """
     if not hasattr(transformer_flux.apply_rotary_emb, "_torchdynamo_disable"):
-        transformer_flux.apply_rotary_emb = torch.compiler.disable(transformer_flux.apply_rotary_emb)
+        transformer_flux.apply_rotary_emb = torch.compiler.disable(transformer_flux.apply_rotary_emb)  # type: ignore[no-untyped-call]
     for block in (*network.transformer_blocks, *network.single_transformer_blocks):
         block.compile()
 

@@ -98,7 +98,7 @@ class Run:
     def advance(self, loss: Tensor, rate: float) -> float:
         """Make one step down a loss; returns the loss. Raises FloatingPointError for a loss that is no number."""
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss of step {self.step} of {self.name} is {float(loss)}.")
+            raise FloatingPointError(f"The loss of step {self.step} of {self.name} is {loss.item()}.")
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
