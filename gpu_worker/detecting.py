@@ -1,14 +1,13 @@
 """Finding poses in photos: one thread beside the engine's, one photo at a time, with whichever detector is here.
 
 The thread claims by itself when it is woken (by a ring, or now and then while pictures are drawn), so neither the
-claiming thread nor the engine ever waits for a photo. The detector is loaded at the first one. A detector that breaks
-fails its photo and nothing else; one that cannot be loaded, or hangs, is given up, and this worker's row says so.
+claiming thread nor the engine ever waits for a photo. A detector that breaks fails its photo and nothing else; one that
+cannot be loaded, or hangs, is given up, and this worker's row says so.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,11 +16,9 @@ import structlog
 from PIL import Image
 
 from gpu_worker.desk import Desk
-from models.card_faults import CardFault, fault_of
-from models.detectors.opening import open_detector
-from models.detectors.people import FACE_POINTS, FoundPerson, FoundPoint, PoseDetector
-from models.detectors.weights import FoundWeights, find_weights
-from models.errors import CardFailed, DetectorFailed, DetectorMissing
+from gpu_worker.shared_detector import DetectorLost, SharedDetector
+from models.detectors.people import FACE_POINTS, FoundPerson, FoundPoint
+from models.errors import CardFailed, DetectorFailed
 from posegen.announcing import Announcer
 from posegen.crash_points import Act
 from posegen.database import database_now
@@ -65,7 +62,7 @@ class NoPose(Exception):
 
 
 class Detecting(threading.Thread):
-    """One worker's detector and the thread it runs in. Without a detector it never does anything."""
+    """The thread that looks at photos with this worker's detector. Without one it never does anything."""
 
     def __init__(
         self,
@@ -73,9 +70,8 @@ class Detecting(threading.Thread):
         storage: Storage,
         desk: Desk,
         claimant: Claimant,
-        folder: Path,
+        detector: SharedDetector,
         *,
-        device: str,
         on_card_failure: Callable[[CardFailed], None],
     ) -> None:
         super().__init__(name="detect", daemon=True)
@@ -84,28 +80,20 @@ class Detecting(threading.Thread):
         self._storage = storage
         self._desk = desk
         self._claimant = claimant
-        self._device = device
-        self._found: FoundWeights | None = None
-        self._why_not: str | None = None
-        self._detector: PoseDetector | None = None
+        self._detector = detector
         self._woken = threading.Event()
         self._leaving = threading.Event()
         self._is_draining = self._is_working = False
         self._looked_s = -LOOK_EVERY_S
-        try:
-            self._found = find_weights(folder)
-        except DetectorMissing as error:
-            self._why_not = error.reason
 
     @property
     def is_able(self) -> bool:
         """Whether this worker has a detector that works, as far as it knows."""
-        return self._why_not is None
+        return self._detector.is_able
 
     def capability(self) -> dict[str, Any]:
         """Return what the worker's row says of detecting."""
-        name = self._found.weights.name if self._found and self.is_able else None
-        return ability(detector=name, reason=self._why_not)
+        return ability(detector=self._detector.name if self.is_able else None, reason=self._detector.why_not)
 
     def wake(self, *, at_most_every_s: float = 0.0) -> None:
         """Have the thread look for photos, unless it looked a moment ago."""
@@ -153,7 +141,7 @@ class Detecting(threading.Thread):
         held = self._desk.detection()
         if held is None or not held.is_overdue or not self._desk.drop_detection(held.claim):
             return
-        self._lose(f"it hung for {DETECT_S:.0f} s; restart the worker")
+        self._detector.lose(f"it hung for {DETECT_S:.0f} s; restart the worker")
         self._fail(held.claim, NoPose("detector_hung", BROKEN_MESSAGE))
 
     def run(self) -> None:
@@ -213,26 +201,21 @@ class Detecting(threading.Thread):
     def _pose_of(self, claim: DetectionClaim) -> dict[str, Any]:
         """Return the photo's key-points as an OpenPose document. Raises NoPose or CardFailed."""
         photo = self._photo(claim)
-        detector = self._loaded()
         try:
-            pose = pose_of(detector.detect(photo), photo.size)
+            pose = pose_of(self._detector.people(photo), photo.size)
+        except CardFailed:
+            raise
+        except DetectorLost as error:
+            raise NoPose(DetectorFailed.code, UNUSABLE_MESSAGE) from error
         except (DetectorFailed, PoseError) as error:
-            self._raise_card_failure(error)
             log.warning("detect.failed", item_id=claim.item_id, reason=str(error))
             raise NoPose(error.code, BROKEN_MESSAGE) from error
         except Exception as error:  # a detector is somebody else's code: no surprise of its may end this thread
-            self._raise_card_failure(error)
             log.exception("detect.surprise", item_id=claim.item_id)
             raise NoPose(DetectorFailed.code, BROKEN_MESSAGE) from error
         if pose is None:
             raise NoPose("nobody_found", NOBODY_MESSAGE)
         return pose_to_openpose(pose)
-
-    def _raise_card_failure(self, error: Exception) -> None:
-        """Raise CardFailed when that is what a detector's error tells: then the engine beside it is lost, too."""
-        fault = fault_of(error)
-        if fault is not None and self._device != "cpu":
-            raise CardFailed(self._device, str(error), by_itself=fault is CardFault.BY_ITSELF) from error
 
     def _photo(self, claim: DetectionClaim) -> Image.Image:
         try:
@@ -244,25 +227,6 @@ class Detecting(threading.Thread):
         except (NotFound, StorageAway, OSError) as error:
             log.warning("detect.no_photo", item_id=claim.item_id, reason=str(error))
             raise NoPose(StorageAway.code, STORAGE_MESSAGE) from error
-
-    def _loaded(self) -> PoseDetector:
-        if self._detector is None and self._found is not None:
-            began = monotonic()
-            try:
-                self._detector = open_detector(self._found, device=self._device)
-            except Exception as error:  # a broken file or library: this worker says so and takes no other photo
-                self._raise_card_failure(error)
-                self._lose(str(error))
-                raise NoPose(DetectorFailed.code, UNUSABLE_MESSAGE) from error
-            log.info("detect.loaded", detector=self._detector.name, load_s=round(monotonic() - began, 3))
-        if self._detector is None:
-            raise NoPose(DetectorFailed.code, UNUSABLE_MESSAGE)
-        return self._detector
-
-    def _lose(self, reason: str) -> None:
-        name = self._found.weights.name if self._found else "none"
-        self._why_not = f"{name} does not work: {reason}"
-        log.error("detect.lost", reason=self._why_not)
 
     def _fail(self, claim: DetectionClaim, no_pose: NoPose) -> None:
         if self._end(claim, no_pose):

@@ -20,6 +20,7 @@ from gpu_worker.finisher import Finisher
 from gpu_worker.hands import Hands
 from gpu_worker.keeper import Keeper
 from gpu_worker.meter import Meter
+from gpu_worker.shared_detector import SharedDetector, detector_in
 from models.detectors.people import FoundPerson, FoundPoint
 from models.fake import FakeEngine
 from models.profiles import TINY
@@ -53,6 +54,7 @@ class Room:
     clock: Clock
     engine: FakeEngine
     thread: EngineThread
+    detector: SharedDetector
     detecting: Detecting
     hands: Hands
 
@@ -82,7 +84,7 @@ class Room:
             def detect(self, photo: Image.Image) -> Sequence[FoundPerson]:
                 return detect(photo)
 
-        self.detecting._detector = Lent()
+        self.detector._detector = Lent()
 
 
 @pytest.fixture
@@ -104,11 +106,12 @@ def room(sqlite_url: str, redis_url: str, weights: Path, tmp_path: Path) -> Iter
     finisher = Finisher(announcer, storage, desk, worker="w1", profile=TINY)
     thread = EngineThread(engine, desk, Meter(), finisher.take)
     claimant = Claimant(worker="w1", profile="tiny", lease_s=20)
-    detecting = Detecting(announcer, storage, desk, claimant, weights, device="cpu", on_card_failure=thread.fail)
+    detector = detector_in(weights, device="cpu")
+    detecting = Detecting(announcer, storage, desk, claimant, detector, on_card_failure=thread.fail)
     hands = Hands(announcer, claimant, desk, thread, finisher, detecting)
     thread.start()
     detecting.start()
-    yield Room(house, announcer, storage, tmp_path / "storage", desk, clock, engine, thread, detecting, hands)
+    yield Room(house, announcer, storage, tmp_path / "storage", desk, clock, engine, thread, detector, detecting, hands)
     hands.begin_drain()
     thread.stop()
     assert detecting.end(within_s=10)
@@ -219,8 +222,7 @@ def test_a_detector_that_cannot_be_loaded_fails_its_photo_and_the_row_says_why(r
 def test_a_worker_without_weights_says_so_and_takes_no_photo(room: Room, tmp_path: Path) -> None:
     claimant = Claimant(worker="w2", profile="tiny", lease_s=20)
     blind = Detecting(
-        *(room.announcer, room.storage, room.desk, claimant, tmp_path / "nothing"),
-        device="cpu",
+        *(room.announcer, room.storage, room.desk, claimant, detector_in(tmp_path / "nothing", device="cpu")),
         on_card_failure=room.thread.fail,
     )
     blind.start()
@@ -258,7 +260,7 @@ def test_a_photo_during_which_the_card_breaks_ends_the_worker_and_goes_back_as_i
     def broken(photo: Image.Image) -> Sequence[FoundPerson]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    room.detecting._device = "cuda:0"
+    room.detector.device = "cuda:0"
     room.lend(broken)
     placed, other = room.upload(), room.upload()
     room.hands.draw(placed)
