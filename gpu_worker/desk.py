@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from time import monotonic
 
+from gpu_worker.drawn import Drawn
 from posegen.detections import DetectionClaim
 from posegen.leases import Claim
 
@@ -24,12 +25,16 @@ class Stage(StrEnum):
 
 @dataclass(slots=True)
 class Held:
-    """A claim on the desk. `deadline` is monotonic and concerns FINISH; the engine's own beat covers ENGINE."""
+    """A claim on the desk. `deadline` is monotonic and concerns FINISH; the engine's own beat covers ENGINE.
+
+    first: of a picture that is drawn once more, what the drawing before was; it goes with the claim.
+    """
 
     claim: Claim
     key: str
     stage: Stage = Stage.ENGINE
     deadline: float = field(default=float("inf"))
+    first: Drawn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class HeldDetection:
 
 def key_of(claim: Claim) -> str:
     """Return the engine's name for a claim: the same picture drawn again has another."""
-    return f"{claim.item_id}:{claim.attempt}"
+    return f"{claim.item_id}:{claim.attempt}" + (f":{claim.redraw}" if claim.redraw else "")
 
 
 class Desk:
@@ -72,6 +77,43 @@ class Desk:
             held.deadline = self._clock() + within_s
             self._tell()
             return held.claim
+
+    def draw_again(self, first: Drawn) -> Claim | None:
+        """Put the next drawing of a picture in the place of one that is being finished; return its claim.
+
+        None, and nothing changed, when the picture was dropped meanwhile, or a suspect is to be drawn alone.
+        """
+        again = replace(first.claim, redraw=first.claim.redraw + 1)
+        with self.changed:
+            if self.holds_suspect() or self._held.pop(key_of(first.claim), None) is None:
+                return None
+            key = key_of(again)
+            self._held[key] = Held(claim=again, key=key, first=first)
+            self._tell()
+            return again
+
+    def take_first(self, key: str, *, within_s: float) -> Drawn | None:
+        """Give up the next drawing of a picture: the one before is to be finished again, and is returned.
+
+        None, and nothing changed, when there is no such drawing, or it left the engine already.
+        """
+        with self.changed:
+            held = self._held.get(key)
+            if held is None or held.first is None or held.stage is not Stage.ENGINE:
+                return None
+            del self._held[key]
+            first = held.first
+            key = key_of(first.claim)
+            deadline = self._clock() + within_s
+            self._held[key] = Held(claim=first.claim, key=key, stage=Stage.FINISH, deadline=deadline)
+            self._tell()
+            return first
+
+    def first_of(self, key: str) -> Drawn | None:
+        """Return what the drawing before this one was; None: this is the first."""
+        with self.changed:
+            held = self._held.get(key)
+            return held.first if held else None
 
     def acquit(self, key: str) -> None:
         """Note that others may be drawn again, for this picture is on record as out of the engine."""

@@ -8,14 +8,20 @@ lease lapse.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from dataclasses import replace
+from functools import partial
+from threading import Event, Lock
 from time import monotonic
 
 import stamina
 import structlog
 
-from gpu_worker.desk import Desk
+from gpu_worker.desk import Desk, Stage, key_of
+from gpu_worker.drawn import Drawn, drawn_of
+from gpu_worker.judging import Judge
+from gpu_worker.metrics import POSE_SCORES, REDRAWS
 from gpu_worker.pictures import about_claim, encode_picture
+from gpu_worker.redrawing import Redrawing, better_of
 from models.profiles import Profile
 from models.requests import Cancelled, Failed, Finished, Outcome, Returned
 from posegen.announcing import Announcer
@@ -42,7 +48,10 @@ STORAGE_MESSAGE = "The finished picture could not be stored; its credits are bac
 
 
 class Finisher:
-    """The pool. `take` is called by the engine's thread and returns at once."""
+    """The pool. `take` is called by the engine's thread and returns at once.
+
+    most_waiting: with more pictures waiting here, none waits for a slow judge.
+    """
 
     def __init__(
         self,
@@ -55,6 +64,9 @@ class Finisher:
         threads: int = 4,
         store_s: float = STORE_S,
         is_engine_lost: Callable[[], bool] = lambda: False,
+        judge: Judge | None = None,
+        redrawing: Redrawing | None = None,
+        most_waiting: int = 16,
     ) -> None:
         self._announcer = announcer
         self._storage = storage
@@ -63,8 +75,12 @@ class Finisher:
         self._profile = profile
         self._store_s = store_s
         self._is_engine_lost = is_engine_lost
+        self._judge = judge
+        self._redrawing = redrawing
+        self._most_waiting = most_waiting
         self._kept: list[Outcome] = []
         self._leaving = Event()
+        self._ending_redraws = Lock()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="finish")
 
     def take(self, outcome: Outcome) -> None:
@@ -86,9 +102,23 @@ class Finisher:
         if self._desk.begin_finish(key, within_s=FINISH_S) is not None:
             self._pool.submit(self._about, claim, lambda: self._guarded(key, lambda: self._again_or_fail(claim, error)))
 
+    def begin_drain(self) -> None:
+        """Have nothing drawn once more. Called from a signal handler, so it takes no lock."""
+        if self._redrawing is not None:
+            self._redrawing.begin_drain()
+
+    def end_redraws(self) -> None:
+        """Deliver the first drawing of every picture that is in the engine once more."""
+        with self._ending_redraws:
+            for first in self._redrawing.end(within_s=FINISH_S) if self._redrawing is not None else ():
+                self._pool.submit(self._about, first.claim, partial(self._deliver_first, first, key_of(first.claim)))
+
     def close(self) -> None:
         """Finish what was taken, but no longer wait for a store or a database that is away; then end the threads."""
         self._leaving.set()
+        if self._judge is not None:
+            self._judge.hurry()
+        self.end_redraws()
         self._pool.shutdown(wait=True)
 
     def _about(self, claim: Claim, finish: Callable[[], None]) -> None:
@@ -97,16 +127,25 @@ class Finisher:
             finish()
 
     def _finish(self, claim: Claim, outcome: Finished | Failed | Returned) -> None:
+        first = self._desk.first_of(outcome.key)
         if self._desk.is_overdue(outcome.key):
             self._desk.drop(outcome.key)  # its lease was let go while it waited; somebody else draws it
         elif isinstance(outcome, Finished):
-            self._guarded(outcome.key, lambda: self._acquit_and_deliver(claim, outcome))
+            self._guarded(outcome.key, lambda: self._acquit_and_deliver(claim, outcome, first))
+        elif first is not None:
+            log.warning("picture.not_redrawn", code=outcome.error.code)
+            self._deliver_first(first, outcome.key)
         elif isinstance(outcome, Returned) and not (outcome.suspect and claim.attempt >= MOST_BROKEN_CALLS):
             self._guarded(outcome.key, lambda: self._give_back(claim, outcome))
         else:
             self._guarded(outcome.key, lambda: self._fail(claim, outcome.error.code, str(outcome.error)))
         if self._is_engine_lost():
             self._kept.append(outcome)  # freeing its pinned memory would use a card that may be broken
+
+    def _deliver_first(self, first: Drawn, key: str) -> None:
+        """Deliver a picture whose second drawing came to nothing. key: under which it is on the desk."""
+        REDRAWS.labels(kept="first").inc()
+        self._guarded(key, lambda: self._deliver_or_give_up(first))
 
     def _guarded(self, key: str, finish: Callable[[], None]) -> None:
         """Run the outermost step of a finishing thread: whatever happens, the desk is cleared and it is logged."""
@@ -119,7 +158,7 @@ class Finisher:
         finally:
             self._desk.drop(key)
 
-    def _acquit_and_deliver(self, claim: Claim, outcome: Finished) -> None:
+    def _acquit_and_deliver(self, claim: Claim, outcome: Finished, first: Drawn | None) -> None:
         if claim.alone:
             try:
                 with self._announcer.writing(Act.COMMIT_RENEWAL) as session:
@@ -127,16 +166,37 @@ class Finisher:
                 self._desk.acquit(outcome.key)
             except DatabaseAway:  # it stays alone until it is delivered
                 log.warning("finish.database_away", key=outcome.key)
-        self._deliver_or_give_up(claim, outcome)
-
-    def _deliver_or_give_up(self, claim: Claim, outcome: Finished) -> None:
         try:
-            self._deliver(claim, outcome)
+            drawn = self._judged(drawn_of(claim, outcome))
+        except Exception as error:  # no pixels: never an endless circle of drawing and losing it
+            log.exception("finish.broke")
+            self._again_or_fail(claim, error)
+            return
+        if first is not None:
+            self._deliver_or_give_up(self._better_of(first, drawn))
+        elif self._redrawing is None or not self._redrawing.begin(drawn):
+            self._deliver_or_give_up(drawn)
+
+    def _judged(self, drawn: Drawn) -> Drawn:
+        """Return the drawing with its score, if it follows a pose and somebody can tell how well."""
+        if self._judge is None or not drawn.pose_applied or drawn.claim.people is None:
+            return drawn
+        is_behind = len(self._desk.held(Stage.FINISH)) > self._most_waiting
+        return replace(drawn, pose_score=self._judge.score(drawn.picture, drawn.claim.people, is_behind=is_behind))
+
+    def _better_of(self, first: Drawn, second: Drawn) -> Drawn:
+        better = better_of(first, second)
+        REDRAWS.labels(kept="first" if better is first else "second").inc()
+        return replace(better, denoise_s=first.denoise_s + second.denoise_s)
+
+    def _deliver_or_give_up(self, drawn: Drawn) -> None:
+        try:
+            self._deliver(drawn)
         except DatabaseAway:
             raise
         except Exception as error:  # an encoder, a constraint: never an endless circle of drawing and losing it
             log.exception("finish.broke")
-            self._again_or_fail(claim, error)
+            self._again_or_fail(drawn.claim, error)
 
     def _again_or_fail(self, claim: Claim, error: Exception) -> None:
         if claim.attempt >= MOST_ATTEMPTS:
@@ -155,9 +215,10 @@ class Finisher:
             with attempt, self._announcer.writing(Act.COMMIT_RETURN) as session:
                 give_back(session, claim.item_id, claim.attempt, now=database_now(session))
 
-    def _deliver(self, claim: Claim, outcome: Finished) -> None:
+    def _deliver(self, drawn: Drawn) -> None:
         began = monotonic()
-        encoded = encode_picture(outcome.pixels, claim, self._profile, steps_skipped=outcome.steps_skipped)
+        claim = drawn.claim
+        encoded = encode_picture(drawn, self._profile)
         stem = f"generations/{claim.generation_id}/{claim.variation_key}-a{claim.attempt}"
         files = [
             (StoredFile(key=f"{stem}.png", content_type="image/png", size_bytes=len(encoded.png)), encoded.png),
@@ -173,11 +234,12 @@ class Finisher:
         picture = DrawnPicture(
             output=files[0][0],
             thumbnail=files[1][0],
-            backend=outcome.backend,
-            pose_applied=outcome.pose_applied,
+            backend=drawn.backend,
+            pose_applied=drawn.pose_applied,
             licence=self._profile.licence,
-            generation_time_s=outcome.denoise_s,
+            generation_time_s=drawn.denoise_s,
             worker=self._worker,
+            pose_score=drawn.pose_score,
         )
         won = False
         for attempt in self._tries(DatabaseAway, DATABASE_S):
@@ -187,11 +249,15 @@ class Finisher:
             log.info("picture.claim_lost", attempt=claim.attempt)
             self._remove(file.key for file, _content in files)
             return
+        if drawn.pose_score is not None:
+            POSE_SCORES.observe(drawn.pose_score)
         log.info(
             "picture.finished",
             attempt=claim.attempt,
-            denoise_s=round(outcome.denoise_s, 3),
-            steps_skipped=outcome.steps_skipped,
+            redraw=claim.redraw,
+            denoise_s=round(drawn.denoise_s, 3),
+            steps_skipped=drawn.steps_skipped,
+            pose_score=None if drawn.pose_score is None else round(drawn.pose_score, 3),
             finish_s=round(monotonic() - began, 3),
         )
 

@@ -61,6 +61,7 @@ class Hands:
         Called from a signal handler: it may interrupt any line of the claiming thread, so it takes no lock.
         """
         self._is_draining = True
+        self._finisher.begin_drain()
         if self._detecting is not None:
             self._detecting.begin_drain()
 
@@ -97,9 +98,11 @@ class Hands:
     def give_back(self) -> int:
         """Return what is still in the engine to the queue; return how many. Raises DatabaseAway.
 
+        What is there for the second time is delivered as it was drawn first.
         Of a failed engine each may have caused it: that is counted as a crash, as when this process had died over
         them, unless the card failed by itself. The engine is not asked any more then.
         """
+        self._finisher.end_redraws()
         failure = self._thread.failure
         if failure is None:
             return self._give_back_undrawn()
@@ -207,6 +210,8 @@ class Hands:
 
     def _submit(self, claim: Claim) -> None:
         key = self._desk.take(claim)
+        if claim.alone and not self._await_solitude(key):
+            return
         try:
             self._engine.submit(request_for(claim))
         except (RequestRefused, PoseError) as error:
@@ -214,6 +219,20 @@ class Hands:
         except Exception as error:  # whatever it was, the claim must not stay on the desk and be renewed for ever
             log.exception("claim.not_submitted")
             self._finisher.give_up(claim, key, error)
+
+    def _await_solitude(self, key: str) -> bool:
+        """Wait until no redraw is in the engine: one may have begun while this suspect was claimed.
+
+        False when the claim was lost meanwhile, or this process ends; then it is given back.
+        """
+        while True:
+            seen = self._desk.changes
+            held = self._desk.held(Stage.ENGINE)
+            if self._is_ending() or all(one.key != key for one in held):
+                return False
+            if all(one.first is None for one in held):
+                return True
+            self._desk.wait(1.0, seen=seen)
 
     def _tell_started(self, claims: list[Claim]) -> None:
         for generation_id in dict.fromkeys(claim.generation_id for claim in claims):

@@ -37,6 +37,18 @@ DENOISE = Histogram(
     buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
     registry=REGISTRY,
 )
+POSE_SCORES = Histogram(
+    "posegen_pose_score",
+    "How closely delivered pictures hold their poses, 0 to 1; only those that were judged.",
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1),
+    registry=REGISTRY,
+)
+REDRAWS = Counter(
+    "posegen_redraws",
+    "Pictures that were drawn once more for their pose's sake; kept: which of the two was delivered.",
+    ["kept"],
+    registry=REGISTRY,
+)
 ROWS = Gauge("posegen_engine_rows", "Pictures in the engine.", registry=REGISTRY)
 MEMORY = Gauge("posegen_card_memory_used_bytes", "Card memory that this process has reserved.", registry=REGISTRY)
 MEMORY_TOTAL = Gauge("posegen_card_memory_bytes", "Memory of its card.", registry=REGISTRY)

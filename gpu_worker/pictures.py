@@ -5,12 +5,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gpu_worker.desk import key_of
+from gpu_worker.drawn import Drawn
 from models.profiles import Profile
 from models.requests import PictureRequest
 from posegen.leases import Claim
@@ -53,7 +52,7 @@ def request_for(claim: Claim) -> PictureRequest:
         control=control,
         width=claim.width_px,
         height=claim.height_px,
-        seed=claim.seed,
+        seed=claim.drawing_seed,
         steps=claim.steps,
         guidance=claim.guidance,
         control_scale=claim.control_scale,
@@ -63,29 +62,28 @@ def request_for(claim: Claim) -> PictureRequest:
     )
 
 
-def encode_picture(
-    pixels: NDArray[np.float32], claim: Claim, profile: Profile, *, steps_skipped: int = 0
-) -> EncodedPicture:
-    """Return the files of a drawn picture. pixels: (H, W, 3) float in 0..1; rounded to 8 bits here, once.
-
-    steps_skipped: how many of its steps ran no network; said in the file, as the picture is not exactly the model's.
-    """
-    picture = Image.fromarray(np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8), mode="RGB")
+def encode_picture(drawn: Drawn, profile: Profile) -> EncodedPicture:
+    """Return the files of a drawn picture."""
     png = io.BytesIO()
-    picture.save(png, format="PNG", compress_level=PNG_LEVEL, pnginfo=_marks(claim, profile, steps_skipped))
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    drawn.picture.save(png, format="PNG", compress_level=PNG_LEVEL, pnginfo=_marks(drawn, profile))
+    small = drawn.picture.copy()
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     thumbnail = io.BytesIO()
-    picture.save(thumbnail, format="WEBP", quality=THUMBNAIL_QUALITY, method=4)
+    small.save(thumbnail, format="WEBP", quality=THUMBNAIL_QUALITY, method=4)
     return EncodedPicture(png=png.getvalue(), thumbnail=thumbnail.getvalue())
 
 
-def _marks(claim: Claim, profile: Profile, steps_skipped: int) -> PngInfo:
-    """Return the PNG's text: that a model made it, with which weights, LoRAs and seed. Never the prompt."""
+def _marks(drawn: Drawn, profile: Profile) -> PngInfo:
+    """Return the PNG's text: that a model made it, with which weights, LoRAs and seed. Never the prompt.
+
+    Skipped steps, which ran no network, are told too: such a picture is not exactly the model's.
+    """
+    claim, steps_skipped = drawn.claim, drawn.steps_skipped
     marks = PngInfo()
     marks.add_text("Software", "Posegen")
     skipped = f", {steps_skipped} of {claim.steps} steps extrapolated" if steps_skipped else ""
     loras = "".join(f", LoRA {lora.name} at {lora.strength:g}" for lora in claim.loras)
-    marks.add_text("Source", f"AI-generated with {profile.name}{loras}, seed {claim.seed}{skipped}")
+    marks.add_text("Source", f"AI-generated with {profile.name}{loras}, seed {claim.drawing_seed}{skipped}")
     marks.add_itxt(
         "XML:com.adobe.xmp",
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -20,11 +20,14 @@ from gpu_worker.finisher import Finisher
 from gpu_worker.guard import Guard
 from gpu_worker.hands import Hands
 from gpu_worker.hosting import DrawingCapability
+from gpu_worker.judging import Judge, judge_of
 from gpu_worker.keeper import Keeper
 from gpu_worker.listener import Listener
 from gpu_worker.meter import Meter
 from gpu_worker.metrics import MEMORY, MEMORY_TOTAL, ROWS, serve_metrics
 from gpu_worker.previews import Previews
+from gpu_worker.redrawing import Redrawing
+from gpu_worker.shared_detector import detector_in
 from posegen import crash_points, migrating
 from posegen.announcing import Announcer
 from posegen.bell import Bell
@@ -93,6 +96,7 @@ class WorkerProcess:
         self.listener: Listener | None = None
         self.previews: Previews | None = None
         self.detecting: Detecting | None = None
+        self.judge: Judge | None = None
         self.keeper = Keeper(self.announcer.database, self._report, lease_s=settings.lease_s)
         self._drawing = DrawingCapability()
         self._stop_asked = threading.Event()
@@ -145,35 +149,42 @@ class WorkerProcess:
         return self._refusal or (self.engine_thread.failure if self.engine_thread is not None else None)
 
     def _assemble(self, loaded: LoadedEngine) -> tuple[EngineThread, Finisher, Hands]:
-        profile = loaded.engine.profile
+        engine, profile = loaded.engine, loaded.engine.profile
         storage = Storage(self.settings.storage_dir)
+        device = loaded.device if loaded.device.startswith("cuda") else "cpu"
+        detector = detector_in(self.settings.detectors_dir, device=device)
+        self.judge = judge_of(loaded, detector, self.settings, on_card_failure=lambda error: thread.fail(error))
+        thread: EngineThread
+        redrawing = Redrawing(
+            *(self.desk, engine.submit, lambda: thread.wake()),
+            below=self.settings.redraw_below,
+            is_shut=lambda: self._failure() is not None,
+        )
         finisher = Finisher(
             *(self.announcer, storage, self.desk),
             worker=self.name,
             profile=profile,
             is_engine_lost=lambda: self._failure() is not None,
+            judge=self.judge,
+            redrawing=redrawing,
+            most_waiting=2 * engine.max_batch,
         )
         if self.settings.previews:
-            self.previews = Previews(loaded.engine, self.desk, self.announcer.bell)
+            self.previews = Previews(engine, self.desk, self.announcer.bell)
             self.previews.start()
-        thread = self.engine_thread = EngineThread(loaded.engine, self.desk, self.meter, finisher.take, self.previews)
+        thread = self.engine_thread = EngineThread(engine, self.desk, self.meter, finisher.take, self.previews)
         claimant = Claimant(
             worker=self.name,
             profile=profile.name,
             lease_s=self.settings.lease_s,
             follows_poses=loaded.follows_poses,
         )
-        device = loaded.device if loaded.device.startswith("cuda") else "cpu"
         detecting = self.detecting = Detecting(
-            self.announcer,
-            storage,
-            self.desk,
-            claimant,
-            self.settings.detectors_dir,
-            device=device,
-            on_card_failure=thread.fail,
+            *(self.announcer, storage, self.desk, claimant, detector), on_card_failure=thread.fail
         )
         detecting.start()
+        if self.judge is not None:
+            self.judge.start()
         self.hands = Hands(self.announcer, claimant, self.desk, thread, finisher, detecting)
         return thread, finisher, self.hands
 
@@ -253,10 +264,10 @@ class WorkerProcess:
         returned += self._give_back(hands)
         self._say_goodbye()
         log.info("worker.left", returned=returned)
-        detector_ended = self.detecting is None or self.detecting.end(within_s=1.0)
+        detectors_ended = [one.end(within_s=1.0) for one in (self.detecting, self.judge) if one is not None]
         self.announcer.bell.close()
         self.announcer.database.close()
-        if not detector_ended:  # it is in a library's own code, which crashes when Python ends around it
+        if not all(detectors_ended):  # one is in a library's own code, which crashes when Python ends around it
             os._exit(ExitCode.DONE if thread.failure is None else ended_by(thread.failure).exit_code)
 
     def _goes_on(self, thread: EngineThread) -> bool:

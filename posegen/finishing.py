@@ -17,6 +17,7 @@ from posegen.errors import Conflict, NotFound
 from posegen.estimates import Outlook, outlook_of_generation
 from posegen.events import record_event
 from posegen.generations import percentage
+from posegen.identifiers import seed_of_redraw
 from posegen.leases import Claim, held_by
 from posegen.statuses import OPEN_ITEM_STATUSES, EventType, GenerationStatus, ItemStatus
 from posegen.tables import GeneratedPicture, Generation, LibraryPose, Project, StoredObject, WorkItem
@@ -34,7 +35,10 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnPicture:
-    """What a worker hands in for a claim: the stored files and how the picture was made."""
+    """What a worker hands in for a claim: the stored files and how the picture was made.
+
+    pose_score: 0..1, how closely it holds the pose that was wanted (posegen.poses.scoring); None: not judged.
+    """
 
     output: StoredFile
     thumbnail: StoredFile
@@ -43,6 +47,7 @@ class DrawnPicture:
     licence: str
     generation_time_s: float
     worker: str
+    pose_score: float | None = None
 
 
 def mark_started(session: Session, generation_id: str, *, now: datetime) -> bool:
@@ -73,6 +78,7 @@ def deliver_picture(
 ) -> bool:
     """Deliver a drawn picture. False when the claim was lost (cancelled, or drawn by another): nothing changed.
 
+    Of a picture that was drawn more than once, the claim is that of the drawing which is delivered.
     outlook: read just before, in a transaction that nobody waits for; without one it is read here.
     """
     generation = locked_generation(session, claim.generation_id)
@@ -85,6 +91,7 @@ def deliver_picture(
         session.add(
             StoredObject(key=file.key, content_type=file.content_type, size_bytes=file.size_bytes, created_at=now)
         )
+    item.redraw = claim.redraw
     row = _picture_row(item, GenerationStatus.COMPLETED, now)
     row.output_key = picture.output.key
     row.thumbnail_key = picture.thumbnail.key
@@ -92,6 +99,7 @@ def deliver_picture(
     row.pose_applied = picture.pose_applied
     row.licence = picture.licence
     row.generation_time_s = picture.generation_time_s
+    row.ai_confidence_score = picture.pose_score
     row.worker = picture.worker
     session.add(row)
     happened(session, FINAL, state=ItemStatus.COMPLETED)
@@ -223,7 +231,7 @@ def _picture_row(item: WorkItem, status: GenerationStatus, now: datetime) -> Gen
         variation_key=item.variation_key,
         status=status.value,
         prompt_used=item.prompt,
-        seed_used=item.seed,
+        seed_used=seed_of_redraw(item.seed, item.redraw),
         controlnet_weight=item.control_scale,
         loras=item.loras,
         width_px=item.width_px,
@@ -270,6 +278,8 @@ def _tell_final(
             "variationKey": row.variation_key,
             "outputKey": row.output_key,
             "thumbnailKey": row.thumbnail_key,
+            "poseScore": row.ai_confidence_score,
+            "aiConfidenceScore": row.ai_confidence_score,
             "status": row.status,
             "errorMessage": row.error_message,
         },

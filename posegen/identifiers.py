@@ -1,5 +1,6 @@
-"""Names for rows: UUIDv7, so that they sort by age and cannot be guessed."""
+"""Names for rows: UUIDv7, so that they sort by age and cannot be guessed. And seeds for pictures."""
 
+import hashlib
 import secrets
 
 import uuid_utils
@@ -16,3 +17,11 @@ def new_id() -> str:
 def new_seed() -> int:
     """Return a random seed."""
     return secrets.randbelow(SEED_LIMIT)
+
+
+def seed_of_redraw(seed: int, redraw: int) -> int:
+    """Return the seed of a picture's drawing number `redraw`: its own for 0, else one hashed from both."""
+    if redraw == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}:{redraw}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % SEED_LIMIT

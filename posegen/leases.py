@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, Row, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
+from posegen.identifiers import seed_of_redraw
 from posegen.loras import Loras, read_loras
 from posegen.pose_control import may_be_poseless
 from posegen.queueing import Candidate, Room, choose
@@ -32,7 +33,8 @@ APART = timedelta(microseconds=1)
 class Claim:
     """One picture this worker holds, with everything it takes to draw it. `attempt` fences every later write.
 
-    `request_id`: of the HTTP request that ordered it, for logs.
+    seed: the item's own; redraw: which drawing of it this is, 0 the first. `request_id`: of the HTTP request that
+    ordered it, for logs.
     """
 
     item_id: str
@@ -56,6 +58,11 @@ class Claim:
     loras: Loras = ()
     allow_poseless: bool = False
     request_id: str | None = None
+
+    @property
+    def drawing_seed(self) -> int:
+        """The seed that this drawing starts from."""
+        return seed_of_redraw(self.seed, self.redraw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     detector_dir: Path | None = Field(None, description="Where weights of pose detectors lie; empty: under VAR_DIR")
     precision: Literal["", "bf16", "fp8", "int8", "nf4"] = Field("", description="Weights; empty: lossless, as bf16")
     previews: bool = Field(True, description="Show pictures while they are drawn; off: no process makes or sends any")
+    pose_scores: Literal["auto", "on", "off"] = Field("auto", description="Whether pictures are judged by their pose")
+    redraw_below: float = Field(0.0, ge=0, le=1, description="Pose score under which a picture is drawn once more")
     cache: Literal["off", "safe", "fast"] = Field("off", description="Steps that workers extrapolate; not exact")
     compile: Literal["auto", "on", "off"] = Field("auto", description="Whether workers compile the networks' blocks")
     attention: Literal["auto", "native", "cudnn", "flash", "flash3"] = Field(

@@ -9,7 +9,10 @@ from posegen.storage import Links
 from posegen.tables import GeneratedPicture
 
 Message = dict[str, Any]
-_PICTURE = ("poseId", "poseLibraryId", "outputImageUrl", "thumbnailUrl", "status", "errorMessage")
+_PICTURE = (
+    *("poseId", "poseLibraryId", "outputImageUrl", "thumbnailUrl", "poseScore", "aiConfidenceScore"),
+    *("status", "errorMessage"),
+)
 FINAL_EVENTS = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
 
 
@@ -34,6 +37,8 @@ def picture_message(row: GeneratedPicture, links: Links) -> Message:
             "poseLibraryId": row.pose_library_id,
             "outputImageUrl": links.url(row.output_key) if row.output_key else None,
             "thumbnailUrl": links.url(row.thumbnail_key) if row.thumbnail_key else None,
+            "poseScore": row.ai_confidence_score,
+            "aiConfidenceScore": row.ai_confidence_score,
             "status": row.status,
             "errorMessage": row.error_message,
         },

@@ -155,6 +155,7 @@ class PictureTold(Told):
     controlnet_weight: float | None
     loras: list[LoraTold]
     generation_time: float | None
+    pose_score: float | None
     ai_confidence_score: float | None
     backend: str | None
     pose_applied: bool
@@ -187,6 +188,7 @@ class PictureTold(Told):
             controlnet_weight=row.controlnet_weight,
             loras=LoraTold.all_of(row.loras),
             generation_time=row.generation_time_s,
+            pose_score=row.ai_confidence_score,
             ai_confidence_score=row.ai_confidence_score,
             backend=row.backend,
             pose_applied=row.pose_applied,

@@ -20,7 +20,8 @@ from posegen.storage import Links
 
 COUNTS = {"generationId", "progress", "posesCompleted", "posesFailed", "totalPoses", "estimatedTimeRemaining"}
 PICTURE = {
-    "generationId", "poseId", "poseLibraryId", "outputImageUrl", "thumbnailUrl", "status", "errorMessage"
+    "generationId", "poseId", "poseLibraryId", "outputImageUrl", "thumbnailUrl", "poseScore", "aiConfidenceScore",
+    "status", "errorMessage",
 }  # fmt: skip
 
 

@@ -17,8 +17,8 @@ GENERATION = {
 PICTURE = {
     "id", "generationId", "poseLibraryId", "outputImageUrl", "thumbnailUrl", "originalImageUrl", "exportFormats",
     "backgroundChanged", "backgroundPrompt", "promptUsed", "seedUsed", "controlnetWeight", "generationTime",
-    "aiConfidenceScore", "backend", "poseApplied", "identityApplied", "isFavorite", "downloadCount", "status",
-    "errorMessage", "createdAt", "variationKey",
+    "poseScore", "aiConfidenceScore", "backend", "poseApplied", "identityApplied", "isFavorite", "downloadCount",
+    "status", "errorMessage", "createdAt", "variationKey",
 }  # fmt: skip
 
 

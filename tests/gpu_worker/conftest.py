@@ -13,8 +13,12 @@ from gpu_worker.desk import Desk
 from gpu_worker.engine_thread import EngineThread
 from gpu_worker.finisher import Finisher
 from gpu_worker.hands import Hands
+from gpu_worker.judging import Judge
 from gpu_worker.keeper import Keeper
 from gpu_worker.meter import Meter
+from gpu_worker.redrawing import Redrawing
+from gpu_worker.shared_detector import SharedDetector
+from models.detectors.people import PoseDetector
 from models.fake import FakeEngine
 from models.profiles import TINY
 from posegen.announcing import Announcer
@@ -70,9 +74,16 @@ def bench(database: Database, bell: Bell, tmp_path: Path) -> Iterator[Bench]:
 
 @contextmanager
 def bench_around(
-    engine: Any, database: Database, bell: Bell, folder: Path, *, follows_poses: bool = True
+    engine: Any,
+    database: Database,
+    bell: Bell,
+    folder: Path,
+    *,
+    follows_poses: bool = True,
+    detector: PoseDetector | None = None,
+    redraw_below: float = 0.0,
 ) -> Iterator[Bench]:
-    """Put a bench together around any engine; ann and bob are customers of its house."""
+    """Put a bench together around any engine; ann and bob are customers of its house. detector: judges its pictures."""
     house = House(database)
     house.customer("ann")
     house.customer("bob")
@@ -81,7 +92,20 @@ def bench_around(
     storage = Storage(storage_dir)
     desk = Desk()
     meter = Meter()
-    finisher = Finisher(announcer, storage, desk, worker="w1", profile=TINY, store_s=0.5)
+    judge = None
+    if detector is not None:
+        shared = SharedDetector(detector.name, lambda: detector, device="cpu")
+        judge = Judge(shared, on_card_failure=lambda error: thread.fail(error))
+        judge.start()
+    thread: EngineThread
+    finisher = Finisher(
+        *(announcer, storage, desk),
+        worker="w1",
+        profile=TINY,
+        store_s=0.5,
+        judge=judge,
+        redrawing=Redrawing(desk, engine.submit, lambda: thread.wake(), below=redraw_below),
+    )
     thread = EngineThread(engine, desk, meter, finisher.take)
     claimant = Claimant(worker="w1", profile="tiny", lease_s=20, follows_poses=follows_poses)
     hands = Hands(announcer, claimant, desk, thread, finisher)
@@ -106,6 +130,7 @@ def bench_around(
     if thread.is_alive():
         thread.join(10)
     finisher.close()
+    assert judge is None or judge.end(within_s=10)
     keeper.end()
     if keeper.is_alive():
         keeper.join(10)
