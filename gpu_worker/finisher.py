@@ -170,16 +170,22 @@ class Finisher:
             drawn = self._judged(drawn_of(claim, outcome))
         except Exception as error:  # no pixels: never an endless circle of drawing and losing it
             log.exception("finish.broke")
-            self._again_or_fail(claim, error)
+            if first is None:
+                self._again_or_fail(claim, error)
+            else:
+                self._deliver_first(first, outcome.key)
             return
         if first is not None:
             self._deliver_or_give_up(self._better_of(first, drawn))
-        elif self._redrawing is None or not self._redrawing.begin(drawn):
+        elif self._redrawing is None or not self._redrawing.begin(drawn, within_s=FINISH_S):
             self._deliver_or_give_up(drawn)
 
     def _judged(self, drawn: Drawn) -> Drawn:
-        """Return the drawing with its score, if it follows a pose and somebody can tell how well."""
-        if self._judge is None or not drawn.pose_applied or drawn.claim.people is None:
+        """Return the drawing with its score, if it follows a pose and somebody can tell how well.
+
+        A card that failed is not asked for anything, and it may be the detector's too.
+        """
+        if self._judge is None or not drawn.pose_applied or drawn.claim.people is None or self._is_engine_lost():
             return drawn
         is_behind = len(self._desk.held(Stage.FINISH)) > self._most_waiting
         return replace(drawn, pose_score=self._judge.score(drawn.picture, drawn.claim.people, is_behind=is_behind))

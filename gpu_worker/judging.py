@@ -18,9 +18,10 @@ from PIL import Image
 from gpu_worker.detecting import pose_of
 from gpu_worker.engine_choice import FAKE, LoadedEngine
 from gpu_worker.shared_detector import DetectorBusy, DetectorLost, SharedDetector
+from models.detectors.people import PoseDetector
 from models.detectors.weights import OPENPOSE
 from models.errors import CardFailed
-from models.profiles import TINY
+from models.profiles import MANNEQUIN, TINY
 from posegen.poses import frame_pose, pose_from_openpose
 from posegen.poses.scoring import pose_score
 from posegen.settings import Settings
@@ -167,9 +168,7 @@ def judge_of(
 
     The untrained profile and the fake draw nobody whom a detector would know.
     """
-    detector = None
-    if settings.pose_scores != "off" and not loaded.device.startswith(FAKE) and loaded.engine.profile is not TINY:
-        detector = _worth_asking(photos, even_slow=settings.pose_scores == "on")
+    detector = _detector_of(loaded, photos, wanted=settings.pose_scores)
     if detector is None:
         if settings.redraw_below > 0:
             log.warning("redraw.no_detector", message="Nothing is drawn again: nobody judges pictures here.")
@@ -178,7 +177,18 @@ def judge_of(
     return Judge(detector, on_card_failure=on_card_failure)
 
 
-def _worth_asking(photos: SharedDetector, *, even_slow: bool) -> SharedDetector | None:
-    """Return the detector of photos, unless it takes longer for a picture than people wait: OpenPose on a CPU."""
-    is_slow = photos.name == OPENPOSE.name and photos.device == "cpu"
-    return photos if photos.is_able and (even_slow or not is_slow) else None
+def _detector_of(loaded: LoadedEngine, photos: SharedDetector, *, wanted: str) -> SharedDetector | None:
+    """Return the detector that knows what the engine draws; without being told to, none that is too slow for it."""
+    drawn = loaded.engine.profile.name
+    if wanted == "off" or loaded.device.startswith(FAKE) or drawn == TINY.name:
+        return None
+    if drawn == MANNEQUIN.name:  # its detector travels with it, and finds one person
+        return SharedDetector(drawn, _mannequin_detector, device="cpu", most_people=1)
+    is_slow = photos.name == OPENPOSE.name and photos.device == "cpu"  # a minute for a picture
+    return photos if photos.is_able and (wanted == "on" or not is_slow) else None
+
+
+def _mannequin_detector() -> PoseDetector:
+    from models.mannequin.detector import MannequinDetector
+
+    return MannequinDetector()

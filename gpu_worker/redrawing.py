@@ -2,7 +2,7 @@
 
 The claim stays held all the while. It goes back to the engine under another key, and the first drawing waits for it on
 the desk, as finished pixels: whatever becomes of the second one, the first can be delivered. Nothing is written in
-between, since both drawings follow from the item's seed; a process that dies in between draws both again.
+between, since both drawings follow from the item's seed: after a death in between the picture begins with its first.
 """
 
 import threading
@@ -16,8 +16,6 @@ from gpu_worker.pictures import request_for
 from models.requests import PictureRequest
 
 log = structlog.get_logger()
-
-MOST_REDRAWS = 1
 
 
 class Redrawing:
@@ -47,14 +45,14 @@ class Redrawing:
         """Begin none any more. Called from a signal handler, so it takes no lock."""
         self._is_draining = True
 
-    def begin(self, drawn: Drawn) -> bool:
-        """Have a picture drawn once more, if it is worth it. False: it is to be delivered as it is.
+    def begin(self, drawn: Drawn, *, within_s: float) -> bool:
+        """Have a picture drawn once more that was drawn once, if it is worth it. False: deliver it as it is, within_s.
 
         A picture that is drawn alone, for it may kill its process, is not put there a second time.
         """
         if drawn.pose_score is None or drawn.pose_score >= self._below:
             return False
-        if drawn.claim.redraw >= MOST_REDRAWS or drawn.claim.alone or self._is_shut():
+        if drawn.claim.alone or self._is_shut():
             return False
         with self._ending:
             again = None if self._is_draining else self._desk.draw_again(drawn)
@@ -65,7 +63,7 @@ class Redrawing:
         except Exception:  # it was drawn before, so whatever is the matter now is no reason to lose that
             log.exception("redraw.not_submitted")
             # None: it was given up or delivered meanwhile by whoever ends this process
-            return self._desk.take_first(key_of(again), within_s=0) is None
+            return self._desk.take_first(key_of(again), within_s=within_s) is None
         self._wake()
         log.info("picture.redrawn", pose_score=round(drawn.pose_score, 3), seed=again.drawing_seed)
         return True

@@ -112,6 +112,7 @@ class SharedDetector:
         """Raise CardFailed when that is what a detector's error tells: then the engine beside it is lost, too."""
         fault = fault_of(error)
         if fault is not None and self.device != "cpu":
+            self.lose(str(error))  # or the next one would use the card again
             raise CardFailed(self.device, str(error), by_itself=fault is CardFault.BY_ITSELF) from error
 
 

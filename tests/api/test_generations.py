@@ -87,6 +87,8 @@ def test_progress_and_results_grow_with_each_picture(ann: httpx2.Client, house: 
     assert set(delivered) >= PICTURE
     assert (delivered["status"], delivered["backend"], delivered["poseApplied"]) == ("completed", "tiny", True)
     assert delivered["variationKey"] == first.variation_key
+    assert delivered["poseScore"] == delivered["aiConfidenceScore"] == 0.875
+    assert failed["poseScore"] is failed["aiConfidenceScore"] is None
     assert delivered["outputImageUrl"].startswith(f"{ROOT}/files/")
     assert (failed["status"], failed["outputImageUrl"]) == ("failed", None)
     assert failed["errorMessage"] == "It could not be drawn."

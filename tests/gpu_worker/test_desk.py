@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
-from gpu_worker.desk import Desk
+from gpu_worker.desk import Desk, Stage, key_of
+from gpu_worker.drawn import Drawn
 from posegen.leases import Claim
 
 CLAIM = Claim(
@@ -100,3 +102,52 @@ def test_an_acquitted_suspect_lets_others_in(desk: Desk) -> None:
 
     assert not desk.holds_suspect()
     assert [held.key for held in desk.held()] == [key]
+
+
+def first_drawing(claim: Claim = CLAIM) -> Drawn:
+    return Drawn(claim=claim, picture=Image.new("RGB", (8, 8)), backend="tiny", pose_applied=True, denoise_s=1.0)
+
+
+def test_a_second_drawing_takes_the_place_of_the_first_and_is_in_the_engine_again(desk: Desk) -> None:
+    key = desk.take(CLAIM)
+    desk.begin_finish(key, within_s=60)
+    first = first_drawing()
+
+    again = desk.draw_again(first)
+
+    assert again == replace(CLAIM, redraw=1)
+    (held,) = desk.held(Stage.ENGINE)
+    assert (held.key, held.claim, desk.first_of(held.key)) == (f"{key}:1", again, first)
+    assert desk.drop(key) is None, "whoever finished the first drawing drops nothing"
+    assert desk.held(Stage.FINISH) == []
+
+
+def test_a_picture_that_was_dropped_or_would_join_a_suspect_is_not_drawn_again(desk: Desk) -> None:
+    first = first_drawing()
+    assert desk.draw_again(first) is None
+
+    desk.begin_finish(desk.take(CLAIM), within_s=60)
+    suspect = desk.take(replace(CLAIM, item_id="i2", alone=True))
+    assert desk.draw_again(first) is None
+
+    desk.drop(suspect)
+    assert desk.draw_again(first) is not None
+
+
+def test_the_first_drawing_can_be_taken_until_the_second_left_the_engine(desk: Desk, clock: Clock) -> None:
+    key, first = desk.take(CLAIM), first_drawing()
+    again = desk.draw_again(first)
+    assert again is not None
+    clock.now = 5.0
+
+    taken = desk.take_first(key_of(again), within_s=60)
+
+    assert taken is first
+    (held,) = desk.held(Stage.FINISH)
+    assert (held.key, held.deadline) == (key, 65.0)
+    assert desk.begin_finish(key_of(again), within_s=60) is None, "the second drawing comes too late"
+
+    again = desk.draw_again(first)
+    assert again is not None
+    desk.begin_finish(key_of(again), within_s=60)
+    assert desk.take_first(key_of(again), within_s=60) is None

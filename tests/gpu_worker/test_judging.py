@@ -14,15 +14,17 @@ from support.house import PEOPLE, SIZE
 from support.judging import Looker
 from support.waiting import wait_until
 
+from gpu_worker.detecting import pose_of
 from gpu_worker.engine_choice import LoadedEngine
 from gpu_worker.judging import Judge, judge_of
 from gpu_worker.shared_detector import SharedDetector, detector_in
 from models.detectors.people import FoundPerson
 from models.errors import CardFailed, DetectorFailed
 from models.fake import FakeEngine
-from models.profiles import FLUX1_DEV, TINY, Profile
+from models.profiles import FLUX1_DEV, MANNEQUIN, TINY, Profile
 from posegen.bell import Bell
 from posegen.database import Database
+from posegen.poses import pose_to_openpose
 from posegen.settings import Settings
 
 from .conftest import Bench, bench_around
@@ -64,9 +66,9 @@ def judges(failures: list[CardFailed]) -> Iterator[Judges]:
     """Makes judges, started, and sees that they end."""
     with ExitStack() as stack:
 
-        def make(detector: Any, *, device: str = "cpu", **times: float) -> Judge:
+        def make(detector: Any, **times: float) -> Judge:
             shared = detector if isinstance(detector, SharedDetector) else None
-            shared = shared or SharedDetector(detector.name, lambda: detector, device=device)
+            shared = shared or SharedDetector(detector.name, lambda: detector, device="cpu")
             judge = Judge(shared, on_card_failure=failures.append, **times)
             judge.start()
             stack.callback(judge.end, within_s=60)
@@ -100,6 +102,26 @@ def test_a_real_detector_scores_what_it_finds(judges: Judges, tmp_path: Path) ->
     assert missed is not None
     assert hit > 0.95
     assert missed < 0.3
+
+
+def test_the_mannequins_own_detector_judges_what_it_finds(judges: Judges, tmp_path: Path) -> None:
+    """Its real network with weights by lot sees joints in noise: those are a hit, and turned over they are not."""
+    import torch
+    from safetensors.torch import save_file
+
+    from models.mannequin.detector import FILE, MannequinDetector, Network
+
+    torch.manual_seed(1)
+    save_file(Network().state_dict(), tmp_path / FILE)
+    detector = MannequinDetector(tmp_path)
+    noise = Image.effect_noise((128, 128), 90.0).convert("RGB")
+    seen = pose_of(detector.detect(noise), noise.size)
+    assert seen is not None
+    judge = judges(detector, patience_s=120, hung_s=240)
+
+    assert judge.score(noise, pose_to_openpose(seen)) == pytest.approx(1, abs=1e-4)
+    turned = noise.transpose(Image.Transpose.ROTATE_180)
+    assert (judge.score(turned, pose_to_openpose(seen)) or 0.0) < 0.9
 
 
 def test_pictures_are_judged_in_their_own_shape(judges: Judges) -> None:
@@ -173,8 +195,11 @@ def test_a_card_that_breaks_under_the_detector_ends_the_worker(judges: Judges, f
     def broken(_photo: Image.Image) -> Sequence[FoundPerson]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    assert judges(Lent(broken), device="cuda:0", patience_s=60).score(PICTURE, PEOPLE) is None
+    detector = SharedDetector("lent", lambda: Lent(broken), device="cuda:0")
+    judge = judges(detector, patience_s=60)
 
+    assert [judge.score(PICTURE, PEOPLE) for _ in range(2)] == [None, None]
+    assert not detector.is_able, "a broken card is not asked again"
     assert [(failure.device, failure.by_itself) for failure in failures] == [("cuda:0", False)]
 
 
@@ -269,6 +294,8 @@ def loaded(profile: Profile, device: str) -> LoadedEngine:
         (FLUX1_DEV, "cuda:0", None, "cuda:0", "on", False),
         (FLUX1_DEV, "fake:0.1", "rtmlib", "cpu", "on", False),
         (TINY, "cpu", "rtmlib", "cpu", "on", False),
+        (MANNEQUIN, "cpu", None, "cpu", "auto", True),
+        (MANNEQUIN, "cpu", "rtmlib", "cpu", "off", False),
     ],
 )
 def test_pictures_are_judged_where_a_detector_is_worth_asking(

@@ -298,6 +298,21 @@ def test_the_time_of_both_drawings_is_the_pictures(judged: Benches) -> None:
     assert (picture.generation_time_s, picture.ai_confidence_score) == (0.75, 1)
 
 
+def test_a_second_drawing_without_pixels_leaves_the_first(judged: Benches) -> None:
+    bench = judged(Looker(MISSED, HIT))
+    placed = bench.house.order("ann", 1)
+    key = bench.desk.take(bench.house.claim(1)[0])
+
+    bench.finisher.take(finished(key, denoise_s=0.5))
+    wait_until(lambda: bench.engine.live_keys())
+    nothing = np.zeros((0, 0, 3), dtype=np.float32)
+    bench.finisher.take(replace(finished(f"{key}:1", denoise_s=0.25), pixels=nothing))
+    wait_until(lambda: not bench.desk.held())
+
+    (picture,) = bench.house.pictures(placed.generation_id)
+    assert (picture.status, picture.generation_time_s, len(bench.stored())) == ("completed", 0.75, 2)
+
+
 def test_a_second_drawing_that_nobody_could_judge_is_no_better() -> None:
     first = drawn_of(CLAIM, finished("i1:3", denoise_s=1.0))
     second = replace(first, claim=replace(CLAIM, redraw=1))

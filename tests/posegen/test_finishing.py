@@ -1,5 +1,7 @@
 """How a picture becomes final: once, with its refund, its counters and its events in the same transaction."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -8,6 +10,7 @@ from support.house import NOW, House, all_at_once, drawn, later
 from posegen.errors import Conflict, NotFound
 from posegen.finishing import cancel_generation, deliver_picture, mark_started
 from posegen.generations import progress_of
+from posegen.identifiers import SEED_LIMIT, seed_of_redraw
 from posegen.leases import give_back
 from posegen.tables import Generation, LibraryPose, Project, StoredObject
 
@@ -32,6 +35,29 @@ def test_a_delivered_picture_has_its_files_and_its_making(house: House) -> None:
     with house.database.reading() as session:
         stored = {row.key: row.content_type for row in session.scalars(select(StoredObject))}
     assert stored == {handed_in.output.key: "image/png", handed_in.thumbnail.key: "image/webp"}
+
+
+def test_of_a_picture_that_was_drawn_twice_the_delivered_drawing_names_its_seed(house: House) -> None:
+    house.customer()
+    generation_id = house.order("ann", 1, seed=9).generation_id
+    claim = house.claim()[0]
+
+    assert house.deliver(replace(claim, redraw=1))
+
+    picture = house.pictures(generation_id)[0]
+    assert picture.seed_used == seed_of_redraw(9, 1) != 9
+    assert (house.item(claim.item_id).seed, house.item(claim.item_id).redraw) == (9, 1)
+    assert not house.deliver(claim), "the drawing before it came too late"
+    house.assert_books_balance()
+
+
+def test_a_redraws_seed_is_a_seed_and_always_the_same() -> None:
+    seeds = [seed_of_redraw(seed, redraw) for seed in (0, 9, SEED_LIMIT - 1) for redraw in (0, 1, 2)]
+
+    assert seeds[::3] == [0, 9, SEED_LIMIT - 1], "drawing 0 is the picture's own"
+    assert len(set(seeds)) == 9
+    assert all(0 <= seed < SEED_LIMIT for seed in seeds)
+    assert seed_of_redraw(9, 1) == 4183766996
 
 
 def test_delivering_counts_everywhere(house: House) -> None:

@@ -268,6 +268,7 @@ def drawn(claim: Claim, *, worker: str = "w1") -> DrawnPicture:
         licence="Apache-2.0",
         generation_time_s=1.5,
         worker=worker,
+        pose_score=0.875,
     )
 
 
