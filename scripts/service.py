@@ -196,6 +196,8 @@ class Service:
         ready = self._wait(self._ready_workers, self.workers, WORKER_READY_WITHIN_S, "a worker")
         first = ready[0]
         told("Worker", f"{first.get('name')} is ready: {first.get('profile')} on {first.get('device')}")
+        if first.get("model"):
+            told("", f"It draws with: {first['model']}")
 
     def first_order(self, login: DemoLogin) -> int:
         """Order four pictures as any client would, and return the client's exit code."""
