@@ -136,8 +136,8 @@ class FlowLoss:
         clip_ids = _to_the_longest(torch.where(without[:, None], self._no_clip, rows.clip_ids))
         t5_ids = torch.where(without[:, None], self._no_t5, rows.t5_ids)
         follows = (self._draw(generator) >= CONTROL_DROPOUT).float()
-        # Most of the drawing is decided at middle noise; the engine's schedule spends its steps there too.
-        sigma = torch.sigmoid(0.25 + 1.1 * torch.randn(self._batch, generator=generator)).to(self._device)
+        # Large even areas show through all but the most noise, so only there does a colour have to come from the words.
+        sigma = torch.sigmoid(1.2 + 1.4 * torch.randn(self._batch, generator=generator)).to(self._device)
         guidance = 1 + (HIGHEST_GUIDANCE - 1) * self._draw(generator)
         noise = torch.randn(rows.image.shape, generator=generator).to(self._device)
         noised = rows.image + sigma[:, None, None] * (noise - rows.image)
