@@ -67,7 +67,7 @@ class Run:
         for thread in (self.files, rings, *self.customers[1:]):
             thread.start()
         self._break()
-        crashes = Crashes(self.ground, self.faults, self.tick, lambda: self._feed(1))
+        crashes = Crashes(self.ground, self.faults, self.tick, lambda: self._feed(1), self._cancel_one)
         crashes.everywhere(self.plan.crash_points)
         self._order_until_enough()
         while self.faults.pending:
@@ -128,6 +128,17 @@ class Run:
             order = self._feeding.submit(self.customers[0].order, _FEED_PICTURES)
             while not order.done():
                 self.tick()  # the API may be stopped, and we are who lets it go on
+
+    def _cancel_one(self) -> None:
+        """Let the feeder order and change its mind."""
+
+        def change_its_mind() -> None:
+            self.customers[0].order(_FEED_PICTURES)
+            self.customers[0].cancel()
+
+        done = self._feeding.submit(change_its_mind)
+        while not done.done():
+            self.tick()
 
     def _order_until_enough(self) -> None:
         """Let the customers go on until there were as many orders as the plan wants, within the time of the rest."""

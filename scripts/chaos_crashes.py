@@ -39,13 +39,21 @@ _URGE_EVERY_S = 0.5
 class Crashes:
     """Arms, urges and waits. Belongs to the main thread."""
 
-    def __init__(self, ground: Ground, faults: Faults, tick: Callable[[], None], feed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        faults: Faults,
+        tick: Callable[[], None],
+        feed: Callable[[], None],
+        cancel: Callable[[], None],
+    ) -> None:
         self.done: dict[str, int] = {}
         self.missed: list[str] = []
         self._ground = ground
         self._faults = faults
         self._tick = tick
         self._feed = feed
+        self._cancel = cancel
 
     def everywhere(self, times: int) -> None:
         """Let a process die at each point so often, a visit later each time."""
@@ -103,6 +111,8 @@ class Crashes:
         self._feed()
         if act == Act.COMMIT_FAILURE:
             self._faults.poison(3)
+        elif armed is self._ground.api and act in (Act.COMMIT_CANCEL, Act.REDIS_PUBLISH):
+            self._cancel()  # customers do so rarely, and the API itself has little to tell
         elif act == Act.FILE_DELETE:
             self._faults.take_away_from(armed)
         elif act == Act.REDIS_RING and armed is not self._ground.api:

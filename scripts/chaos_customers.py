@@ -136,13 +136,14 @@ class Customer(threading.Thread):
         if choice < 0.6:
             self.order()
         elif choice < 0.75:
-            self._cancel()
+            self.cancel()
         elif choice < 0.82:
             self.rest.call("PUT", f"{APP}/projects/{self._project}", body={"projectName": f"Chaos {len(self.sent)}"})
         else:
             self._look()
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Stop one of its last generations, if it has any left."""
         known = [sent for sent in self.sent[-6:] if sent.generation_id and not sent.cancelled]
         if not known:
             return
