@@ -177,7 +177,7 @@ class Finisher:
             return
         if first is not None:
             self._deliver_or_give_up(self._better_of(first, drawn))
-        elif self._redrawing is None or not self._redrawing.begin(drawn, within_s=FINISH_S):
+        elif self._redrawing is None or not self._redrawing.draw_again(drawn, within_s=FINISH_S):
             self._deliver_or_give_up(drawn)
 
     def _judged(self, drawn: Drawn) -> Drawn:

@@ -45,7 +45,7 @@ class Redrawing:
         """Begin none any more. Called from a signal handler, so it takes no lock."""
         self._is_draining = True
 
-    def begin(self, drawn: Drawn, *, within_s: float) -> bool:
+    def draw_again(self, drawn: Drawn, *, within_s: float) -> bool:
         """Have a picture drawn once more that was drawn once, if it is worth it. False: deliver it as it is, within_s.
 
         A picture that is drawn alone, for it may kill its process, is not put there a second time.
