@@ -81,6 +81,6 @@ class Redrawing:
 
 
 def better_of(first: Drawn, second: Drawn) -> Drawn:
-    """Return the drawing that holds its pose better, the first when in doubt; with the time that both took."""
+    """Return the drawing that holds its pose better, the first when in doubt."""
     is_second = (second.pose_score or 0.0) > (first.pose_score or 0.0)
     return second if is_second else first
