@@ -17,20 +17,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.mannequin.detector import FILE, STRIDE
+from models.mannequin.detector import FILE, STRIDE, centres, packed
 
 _SPREAD = 1.2  # of a heat map's peak, in its cells
+_PLACE_WEIGHT = 0.1
+_SCALES = (0.85, 1.2)
+_SHIFT = 0.06  # of the side
+MIRRORED = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
+"""Which joint each of the 18 is in a mirror."""
 
 
 def write_detector(folder: Path, detector: nn.Module) -> None:
-    """Export a detector in fp16."""
+    """Export a detector: matrices in int8, the rest in fp16."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.half().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    save_file(tensors, folder / FILE)
+    save_file(packed(detector.state_dict()), folder / FILE)
 
 
 class DetectorLoss:
-    """The loss of one step: squared error of heat maps around the joints that are seen."""
+    """The loss of one step: cross entropy of heat maps around the joints that are seen, and how far off these are."""
 
     def __init__(self, detector: nn.Module, shards: Sequence[Shard], seed: int) -> None:
         self._detector, self._shards, self._seed = detector, shards, seed
@@ -42,18 +46,56 @@ class DetectorLoss:
         shard = self._shards[int(rng.integers(len(self._shards)))]
         picked = np.sort(rng.integers(0, len(shard.pictures), DETECTOR_BATCH))
         pixels = torch.from_numpy(shard.pictures[picked]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels, joints, seen = moved(rng, pixels, shard.joints[picked], shard.seen[picked])
         # Softer, noisier, darker pictures than renders are: what a model draws is not as crisp.
         if rng.random() < 0.5:
             pixels = functional.avg_pool2d(pixels, 3, 1, 1)
         pixels = pixels * float(rng.uniform(0.85, 1.1)) + float(rng.uniform(0, 0.08)) * torch.randn(
             pixels.shape, generator=generator
         )
-        wanted = heat_maps(shard.joints[picked], shard.seen[picked], pixels.shape[-1])
+        wanted = heat_maps(joints, seen, pixels.shape[-1])
         device = device_of(self._detector)
         wanted = wanted.to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            heat = self._detector(pixels.to(device))
-        return functional.binary_cross_entropy_with_logits(heat.float(), wanted, weight=1 + 20 * wanted)
+            heat = self._detector(pixels.to(device)).float()
+        there = functional.binary_cross_entropy_with_logits(heat, wanted, weight=1 + 20 * wanted)
+        return there + _PLACE_WEIGHT * _misplaced(heat.sigmoid(), joints, seen)
+
+
+def moved(
+    rng: np.random.Generator, pixels: Tensor, joints: NDArray[np.float32], seen: NDArray[np.bool_]
+) -> tuple[Tensor, NDArray[np.float32], NDArray[np.bool_]]:
+    """Mirror, shift and scale pictures (n, 3, side, side) and their joints (n, 18, 2), each by its own lot."""
+    n, side = len(pixels), pixels.shape[-1]
+    scale = rng.uniform(*_SCALES, n)
+    shift_px = rng.uniform(-_SHIFT, _SHIFT, (n, 2)) * side
+    flipped = rng.random(n) < 0.5
+    sign = np.where(flipped, -1.0, 1.0)
+    # A pixel of the new picture is looked up in the old one: the inverse of what happens to joints.
+    back = np.zeros((n, 2, 3), np.float32)
+    back[:, 0, 0], back[:, 1, 1] = sign / scale, 1 / scale
+    back[:, 0, 2] = -sign * shift_px[:, 0] / scale / (side / 2)
+    back[:, 1, 2] = -shift_px[:, 1] / scale / (side / 2)
+    grid = functional.affine_grid(torch.from_numpy(back), list(pixels.shape), align_corners=False)
+    drawn = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    middle = side / 2
+    turned = (joints - middle) * scale[:, None, None]
+    turned[..., 0] *= sign[:, None]
+    placed: NDArray[np.float32] = (turned + middle + shift_px[:, None]).astype(np.float32)
+    placed[flipped] = placed[flipped][:, MIRRORED]
+    shown = seen.copy()
+    shown[flipped] = shown[flipped][:, MIRRORED]
+    inside = ((placed >= 0) & (placed < side)).all(axis=2)
+    return drawn, placed, shown & inside
+
+
+def _misplaced(heat: Tensor, joints: NDArray[np.float32], seen: NDArray[np.bool_]) -> Tensor:
+    """Return by how many cells seen joints are off, as they are read from around their true cell."""
+    wanted = torch.from_numpy(joints).to(heat.device)
+    cell = (wanted / STRIDE).long().clamp(0, heat.shape[-1] - 1)
+    off = (centres(heat, cell[..., 1], cell[..., 0]) - wanted).abs().sum(dim=2) / STRIDE
+    shown = torch.from_numpy(seen).to(heat.device)
+    return (off * shown).sum() / shown.sum().clamp_min(1)
 
 
 def heat_maps(joints: NDArray[np.float32], seen: NDArray[np.bool_], side: int) -> Tensor:

@@ -22,6 +22,7 @@ from mannequin_recipe import (
     CLIP_END,
     CLIP_TOKENS,
     CONTROL_DROPOUT,
+    CONTROL_GAIN,
     FIGURE_WEIGHT,
     FLOW_BATCH,
     TEXT_TOKENS,
@@ -69,7 +70,7 @@ def _ids(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
     return ids
 
 
-def _to_the_longest(clip_ids: Tensor) -> Tensor:
+def to_the_longest(clip_ids: Tensor) -> Tensor:
     """Return CLIP's ids without what no row needs: it looks back only, and is asked for its first end of text."""
     longest = int((clip_ids == CLIP_END).int().argmax(dim=1).max())
     return clip_ids[:, : longest + 1]
@@ -133,7 +134,7 @@ class FlowLoss:
         generator = generator_of(self._seed, step)
         rows = self._rows(generator)
         without = self._draw(generator) < CAPTION_DROPOUT
-        clip_ids = _to_the_longest(torch.where(without[:, None], self._no_clip, rows.clip_ids))
+        clip_ids = to_the_longest(torch.where(without[:, None], self._no_clip, rows.clip_ids))
         t5_ids = torch.where(without[:, None], self._no_t5, rows.t5_ids)
         follows = (self._draw(generator) >= CONTROL_DROPOUT).float()
         # Large even areas show through all but the most noise, so only there does a colour have to come from the words.
@@ -176,7 +177,7 @@ def velocity(
 ) -> Tensor:
     """Return the velocity of every row, (b, n, 4c) in fp32, computed in bf16.
 
-    follows: (b,), 1 for the rows that follow their control, 0 for those that get no residuals.
+    follows: (b,), 1 for the rows that follow their control, 0 for those that get no residuals; in between, or more.
     """
     kernel = SDPBackend.MATH if hidden.device.type == "cpu" else SDPBackend.FLASH_ATTENTION
     with torch.autocast(hidden.device.type, torch.bfloat16), sdpa_kernel([kernel, SDPBackend.MATH]), _no_mismatch():
@@ -226,7 +227,7 @@ def draw(
     latents = torch.stack([layout.starting_noise(seed + row, channels, side, side) for row in range(count)]).to(device)
     packed = layout.pack(control.float()).to(device)
     clip_ids, t5_ids = (tensor.to(device) for tensor in words(captions))
-    followed = torch.full((count,), float(follows), device=device)
+    followed = torch.full((count,), CONTROL_GAIN * follows, device=device)
     for now, then in pairwise(sigmas):
         sigma, guided = torch.full_like(followed, now), torch.full_like(followed, guidance)
         moved = velocity(networks, latents, sigma, guided, packed, followed, (clip_ids, t5_ids), side)

@@ -39,7 +39,7 @@ CUTS = ("short", "long", "bun", "ponytail", "bald")
 GROUNDS = ("plain", "gradient", "studio")
 PEOPLE = ("woman", "man", "person", "person")
 
-_ACTIONS = {
+ACTIONS = {
     "standing": ("standing", "standing upright", "full body"),
     "walking": ("walking", "walking along", "full body, walking"),
     "running": ("running", "running fast"),
@@ -164,7 +164,7 @@ def caption(rng: Random, look: Look, family: str) -> str:
     who = f"a {look.person} with {parts[0]}" if parts else rng.choice((f"a {look.person}", look.person))
     clothes = _clothes(rng, look)
     ground = _ground(rng, look)
-    action = rng.choice(_ACTIONS[family])
+    action = rng.choice(ACTIONS[family])
     said = [who + (f" {rng.choice(('wearing', 'in'))} {clothes}" if rng.random() < 0.75 else f", {clothes}")]
     rest = [action] if rng.random() < 0.6 else []
     if rng.random() < 0.88:

@@ -10,14 +10,15 @@ from diffusers.models.controlnets.controlnet_flux import FluxControlNetModel
 from diffusers.models.transformers import transformer_flux
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from mannequin_looks import BOTTOMS, CLOTHES, CUTS, GROUNDS, HAIR, PEOPLE, SKIN, TOPS
-from mannequin_recipe import CLIP_END, CLIP_TOKENS, LATENT_NOISE, LATENTS, SIDE_PX
-from safetensors.torch import load_model
+from mannequin_recipe import CLIP_END, CLIP_TOKENS, CONTROL_GAIN, LATENT_NOISE, LATENTS, SIDE_PX
+from safetensors.torch import load_file, load_model
 from torch import nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
+from models.mannequin.detector import unpacked
 from models.tiny.texts import WORDS, build_clip_tokenizer, build_t5_tokenizer
 from models.weights import BASE, CONTROLNET, INDEX
 
@@ -159,20 +160,37 @@ def start_from(folder: Path, network: nn.Module, name: str) -> None:
     files = sorted(kept.glob("*.safetensors"))
     if not files:
         raise FileNotFoundError(f"{kept} has no weights")
-    load_model(network, files[0])
+    if name == "detector":
+        network.load_state_dict(unpacked(load_file(files[0])))
+    else:
+        load_model(network, files[0])
+    if name == "controlnet":
+        amplify(network, 1 / CONTROL_GAIN)
     config = kept / "config.json"
     if name == "vae":
         told = json.loads(config.read_text())
         network.register_to_config(shift_factor=told["shift_factor"], scaling_factor=told["scaling_factor"])  # type: ignore[operator]
 
 
+@torch.no_grad()
+def amplify(controlnet: Any, gain: float) -> None:
+    """Make a ControlNet's residuals so much larger."""
+    for projection in (*controlnet.controlnet_blocks, *controlnet.controlnet_single_blocks):
+        for parameter in projection.parameters():
+            parameter.mul_(gain)
+
+
 def export(folder: Path, vae: Any, networks: dict[str, Any], *, dtype: torch.dtype = torch.float16) -> None:
-    """Write everything in FLUX's layout, as the loader reads it; the index last, which says that all is there."""
+    """Write everything in FLUX's layout, as the loader reads it; the index last, which says that all is there.
+
+    The networks are changed on the way: to another type, and the ControlNet's residuals are amplified.
+    """
     base = folder / BASE
     (base / INDEX).unlink(missing_ok=True)
     for tokenizer, name in zip(build_tokenizers(), ("tokenizer", "tokenizer_2"), strict=True):
         tokenizer.save_pretrained(base / name)
     vae.to(dtype).save_pretrained(base / "vae")
+    amplify(networks["controlnet"], CONTROL_GAIN)
     for name, network in networks.items():
         network.to(dtype).save_pretrained(folder / CONTROLNET if name == "controlnet" else base / name)
     scheduler = base / "scheduler"

@@ -122,7 +122,7 @@ def scores_of(
     scores["coherent_true_render"] = _share(shows_one_body(picture) for picture in truths)
     scores["seconds_for_4"] = round(seconds, 2)
     if sheet is not None:
-        _write_sheet(sheet, cases, followed)
+        _write_sheet(sheet, cases, followed, swapped)
     return scores
 
 
@@ -130,12 +130,18 @@ def _share(answers: Any) -> float:
     return round(float(np.mean(list(answers))), 4)
 
 
-def _write_sheet(path: Path, cases: list[Case], pictures: Any) -> None:
+def _write_sheet(path: Path, cases: list[Case], pictures: Any, in_other_words: Any) -> None:
+    """Write poses from all over the library: the map, drawn with two captions, and the first one's true render."""
+    library = [index for index, case in enumerate(cases) if not case.name.startswith("random-")]
+    shown = [library[at] for at in np.linspace(0, len(library) - 1, min(_SHOWN, len(library))).round().astype(int)]
     cells = [
-        ([Image.fromarray(case.map), Image.fromarray(picture), Image.fromarray(case.truth)], case.name)
-        for case, picture in list(zip(cases, pictures, strict=True))[-_SHOWN:]
+        (
+            [Image.fromarray(one) for one in (cases[i].map, pictures[i], in_other_words[i], cases[i].truth)],
+            cases[i].name,
+        )
+        for i in shown
     ]
-    contact_sheet(cells, columns=4, cell_px=SIDE_PX).save(path)
+    contact_sheet(cells, columns=3, cell_px=SIDE_PX).save(path)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -145,7 +151,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet: map, picture, truth")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet: map, two pictures, truth")
     parser.add_argument("--keep", action="store_true", help=f"write {mannequin.SCORES} beside the weights")
     return parser.parse_args(arguments)
 

@@ -2,9 +2,9 @@
 
     python scripts/train_mannequin.py [--stage all] [--folder var/train/mannequin] [--seed 7] [--export FOLDER]
 
-Stages, in this order: autoencoder, detector, pictures, latents, flow, decoder, export. Each continues from what is
-there, so stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same data, and a
-stopped run ends with the same weights as one that was not. Where the checkpoints are gone, `--start-from` begins with
+Stages, in this order: autoencoder, detector, pictures, latents, words, flow, decoder, export. Each continues from what
+is there, so stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same data, and
+a stopped run ends with the same weights as one that was not. Where the checkpoints are gone, `--start-from` begins with
 exported weights; flow, decoder and detector then go on, while a new autoencoder would need a new flow. Progress goes to
 the terminal and to log.jsonl in the folder, a validation sheet to sheet-*.png every ten minutes, the final report to
 report.json.
@@ -29,12 +29,15 @@ from mannequin_networks import build_autoencoder, build_denoisers, compile_block
 from mannequin_pictures import HELD_BACK, RULER, TRAIN, Shard, make_shard, open_shard, shard_folder
 from mannequin_sheet import Examples, write_sheet
 from mannequin_training import Run, Stop, train
+from mannequin_words import Readouts, WordsLoss
 from torch import nn
 
 from models.library_noise import quiet_libraries
 from models.mannequin.detector import Network
 
-STAGES = ("autoencoder", "detector", "pictures", "latents", "flow", "decoder", "export")
+STAGES = ("autoencoder", "detector", "pictures", "latents", "words", "flow", "decoder", "export")
+_READERS = ("text_encoder", "text_encoder_2")
+_READ_ON = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Wishes:
     ruler_shards: int = recipe.RULER_SHARDS
     autoencoder_steps: int = recipe.AUTOENCODER_STEPS
     detector_steps: int = recipe.DETECTOR_STEPS
+    words_steps: int = recipe.WORDS_STEPS
     flow_steps: int = recipe.FLOW_STEPS
     decoder_steps: int = recipe.DECODER_STEPS
     autoencoder_batch: int = recipe.AUTOENCODER_BATCH
@@ -116,7 +120,7 @@ class Trainer:
         vae.encoder.requires_grad_(requires_grad=False)
         run = Run(self._wishes.folder, "decoder", {"vae": vae.train()}, decay=0.0)
         run.resume()
-        shards = self._shards(TRAIN, self._wishes.autoencoder_shards)
+        shards = self._shards(TRAIN, self._wishes.shards)
         if not shards:
             return False
         loss = AutoencoderLoss(vae, shards, self._wishes.seed + 3, batch=self._wishes.autoencoder_batch)
@@ -183,10 +187,27 @@ class Trainer:
         state = torch.load(trained, map_location="cpu", weights_only=True)
         return f"{self._wishes.seed}-{state['step']}"
 
+    def words(self) -> bool:
+        """Teach the text encoders to read captions."""
+        networks = {name: one for name, one in self._fresh_denoisers().items() if name in _READERS}
+        networks["readouts"] = Readouts().to(self._device)
+        run = Run(self._wishes.folder, "words", networks)
+        run.resume()
+        loss = WordsLoss(networks, Words(), self._wishes.seed)
+        done = train(run, self._wishes.words_steps, loss, peak_rate=recipe.WORDS_RATE, stop=self._stop)
+        for name, network in networks.items():
+            network.load_state_dict(run.averaged()[name])
+        read = {f"words_{name}": round(share, 4) for name, share in loss.read(_READ_ON).items()}
+        self._report(words_steps=run.step, words_cpu_s=round(run.cpu_s), **read)
+        return done
+
     def flow(self) -> bool:
         """Train transformer, ControlNet and text encoders."""
         vae, words = self._trained_autoencoder(), Words()
         networks = self._fresh_denoisers()
+        if (taught := self._wishes.folder / "words.pt").is_file():
+            for name in _READERS:
+                load_into(networks[name], taught, name)
         run = Run(self._wishes.folder, "flow", networks, is_orthogonal=is_orthogonal)
         run.resume()
         if self._wishes.compiled:
@@ -260,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shards=asked.shards,
             autoencoder_steps=asked.autoencoder_steps,
             detector_steps=asked.detector_steps,
+            words_steps=asked.words_steps,
             flow_steps=asked.flow_steps,
             autoencoder_batch=asked.autoencoder_batch,
             flow_batch=asked.flow_batch,
@@ -292,6 +314,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shards", type=int, default=recipe.SHARDS, help=f"of {recipe.SHARD} pictures")
     parser.add_argument("--autoencoder-steps", type=int, default=recipe.AUTOENCODER_STEPS)
     parser.add_argument("--detector-steps", type=int, default=recipe.DETECTOR_STEPS)
+    parser.add_argument("--words-steps", type=int, default=recipe.WORDS_STEPS)
     parser.add_argument("--flow-steps", type=int, default=recipe.FLOW_STEPS)
     parser.add_argument("--decoder-steps", type=int, default=recipe.DECODER_STEPS)
     parser.add_argument("--autoencoder-batch", type=int, default=recipe.AUTOENCODER_BATCH, help="crops a step")

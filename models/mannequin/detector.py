@@ -4,7 +4,7 @@ It has learned from renders only, which carry no marks, and never saw a control 
 So it is the ruler of the scores (scripts/score_mannequin.py) and of every picture the built-in model draws.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +29,56 @@ FILE = "model.safetensors"
 LEAST_SURE = 0.3
 """A point below this is not seen."""
 _ROWS = 16
+_WIDTH, _HEADS = 64, 4
+_SCALE = ".scale"
 
 
 class Network(nn.Module):
-    """Pictures (b, 3, side, side) in -1..1 to heat maps (b, 18, side / 4, side / 4), as logits."""
+    """Pictures (b, 3, side, side) in -1..1 to heat maps (b, 18, side / 4, side / 4), as logits.
+
+    Convolutions down to cells of 16 px, attention among these (which of two legs is the left one shows only in the
+    whole figure), and convolutions up again.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 24, 2))
-        self.down8 = nn.Sequential(_conv(24, 32, 2), _conv(32, 32))
-        self.down16 = nn.Sequential(_conv(32, 48, 2), _conv(48, 48), _Far(48))
-        self.up8 = _conv(32 + 48, 32)
-        self.up4 = _conv(24 + 32, 32)
-        self.close = nn.Conv2d(32, BODY_POINTS, 1)
+        self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 32, 2))
+        self.down8 = nn.Sequential(_conv(32, 48, 2), _conv(48, 48))
+        self.down16 = _conv(48, _WIDTH, 2)
+        self.place = nn.Parameter(torch.randn(1, _WIDTH, SIDE_PX // 16, SIDE_PX // 16) * 0.02)
+        self.whole = nn.Sequential(*(_Among(_WIDTH) for _ in range(3)))
+        self.up8 = _conv(48 + _WIDTH, 48)
+        self.up4 = nn.Sequential(_conv(32 + 48, 40), _conv(40, 40))
+        self.close = nn.Conv2d(40, BODY_POINTS, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the heat maps."""
         quarter = self.stem(pixels)
         eighth = self.down8(quarter)
-        sixteenth = self.down16(eighth)
+        cells = self.down16(eighth)
+        placed = cells + functional.interpolate(self.place, cells.shape[2:], mode="bilinear")
+        seen = self.whole(placed.flatten(2).transpose(1, 2))
+        sixteenth = seen.transpose(1, 2).unflatten(2, cells.shape[2:])
         eighth = self.up8(torch.cat([eighth, functional.interpolate(sixteenth, scale_factor=2.0)], dim=1))
         drawn = self.up4(torch.cat([quarter, functional.interpolate(eighth, scale_factor=2.0)], dim=1))
         heat: Tensor = self.close(drawn)
         return heat
 
 
-class _Far(nn.Module):
-    """Lets every cell see the whole picture: dilated convolutions and the mean of all."""
+class _Among(nn.Module):
+    """A transformer's block: cells (b, n, width) look at each other."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.near = nn.Conv2d(width, width, 3, padding=2, dilation=2)
-        self.mean = nn.Linear(width, width)
-        self.wide = _conv(width, width)
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.asked, self.told = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.close = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, cells: Tensor) -> Tensor:
-        mean = self.mean(cells.mean(dim=(2, 3)))[:, :, None, None]
-        result: Tensor = cells + self.wide(functional.silu(self.near(cells) + mean))
+        heads = self.asked(self.before(cells)).unflatten(2, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
+        heard = functional.scaled_dot_product_attention(*heads)
+        cells = cells + self.told(heard.transpose(1, 2).flatten(2))
+        result: Tensor = cells + self.close(self.between(cells))
         return result
 
 
@@ -117,8 +130,38 @@ def _squared(photo: Image.Image) -> tuple[NDArray[np.uint8], float, int, int]:
 def read_network(folder: Path) -> Network:
     """Read an exported detector. Raises OSError or SafetensorError for no such file, RuntimeError for another's."""
     network = Network()
-    network.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / FILE).items()})
+    network.load_state_dict(unpacked(load_file(folder / FILE)))
     return network.eval()
+
+
+def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as they are kept: matrices in int8 with a scale for each row, all else in fp16."""
+    kept: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if tensor.dim() < 2:
+            kept[name] = tensor.half()
+            continue
+        scale = (tensor.abs().flatten(1).amax(dim=1) / 127).clamp_min(1e-6).half()
+        kept[name + _SCALE] = scale
+        kept[name] = (tensor / _along(scale, tensor)).round().clamp(-127, 127).char()
+    return {name: tensor.cpu().contiguous() for name, tensor in kept.items()}
+
+
+def unpacked(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights in fp32. Raises RuntimeError for int8 without a scale."""
+    weights = {}
+    for name, tensor in kept.items():
+        if name.endswith(_SCALE):
+            continue
+        scale = kept.get(name + _SCALE)
+        if scale is None and tensor.dtype is torch.int8:
+            raise RuntimeError(f"{name} has no scale")
+        weights[name] = tensor.float() if scale is None else tensor.float() * _along(scale, tensor)
+    return weights
+
+
+def _along(scale: Tensor, tensor: Tensor) -> Tensor:
+    return scale.float().reshape(-1, *(1,) * (tensor.dim() - 1))
 
 
 @torch.no_grad()
@@ -139,11 +182,15 @@ def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
 
     A peak lies at the centre of gravity of the cells around the highest one, which is finer than a cell.
     """
-    n, joints, _, side = heat.shape
-    peak, at = heat.reshape(n, joints, -1).max(dim=2)
+    peak, at = heat.flatten(2).max(dim=2)
+    return centres(heat, at // heat.shape[3], at % heat.shape[3]), peak
+
+
+def centres(heat: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return the centres of gravity, (n, joints, 2) in pixels, of the 5x5 cells around given ones, (n, joints)."""
+    n, joints = heat.shape[:2]
     padded = functional.pad(heat, (2, 2, 2, 2))
-    row, column = at // side, at % side
-    offsets = torch.arange(5)
+    offsets = torch.arange(5, device=heat.device)
     window = padded[
         torch.arange(n)[:, None, None, None],
         torch.arange(joints)[None, :, None, None],
@@ -153,4 +200,4 @@ def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
     window = window / window.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
     x = column + 0.5 + (window.sum(dim=2) * (offsets - 2)).sum(dim=2)
     y = row + 0.5 + (window.sum(dim=3) * (offsets - 2)).sum(dim=2)
-    return torch.stack([x, y], dim=2) * STRIDE, peak
+    return torch.stack([x, y], dim=2) * STRIDE

@@ -107,12 +107,12 @@ def test_a_real_detector_scores_what_it_finds(judges: Judges, tmp_path: Path) ->
 def test_the_mannequins_own_detector_judges_what_it_finds(judges: Judges, tmp_path: Path) -> None:
     """Its real network with weights by lot sees joints in noise: those are a hit, and turned over they are not."""
     import torch
-    from safetensors.torch import save_file
+    from mannequin_detector import write_detector
 
-    from models.mannequin.detector import FILE, MannequinDetector, Network
+    from models.mannequin.detector import MannequinDetector, Network
 
     torch.manual_seed(1)
-    save_file(Network().state_dict(), tmp_path / FILE)
+    write_detector(tmp_path, Network())
     detector = MannequinDetector(tmp_path)
     noise = Image.effect_noise((128, 128), 90.0).convert("RGB")
     seen = pose_of(detector.detect(noise), noise.size)

@@ -9,9 +9,10 @@ import score_mannequin
 import torch
 from mannequin_autoencoder import reconstruction_loss
 from mannequin_cases import library_figures, score_cases
-from mannequin_detector import heat_maps, pck
-from mannequin_flow import FlowLoss, Words, _to_the_longest, draw
+from mannequin_detector import heat_maps, moved, pck
+from mannequin_flow import FlowLoss, Words, draw, to_the_longest
 from mannequin_profile import open_mannequin
+from mannequin_recipe import CONTROL_GAIN
 from mannequin_sheet import sigmas
 from mannequin_training import Run, Stop, rate_at, train
 from safetensors.torch import load_file
@@ -56,6 +57,7 @@ def wishes(tmp_path_factory):
         ruler_shards=1,
         autoencoder_steps=6,
         detector_steps=2,
+        words_steps=2,
         flow_steps=5,
         decoder_steps=5,
         autoencoder_batch=2,
@@ -127,10 +129,29 @@ def test_a_training_without_checkpoints_goes_on_from_what_was_exported(trained, 
     )
 
 
+def test_the_flow_begins_with_text_encoders_that_can_read(trained, tmp_path):
+    for path in (*trained.folder.glob("*-64"), trained.folder / "autoencoder.pt", trained.folder / "words.pt"):
+        (tmp_path / path.name).symlink_to(path)
+    assert Trainer(replace(trained, folder=tmp_path, flow_steps=0), Stop()).flow()
+    began, taught = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("flow", "words"))
+    for name in ("text_encoder", "text_encoder_2"):
+        for key, tensor in taught["average"][name].items():
+            assert torch.equal(began["networks"][name][key], tensor), key
+
+
+def test_the_exported_controlnet_speaks_louder_than_it_was_trained_to(trained):
+    average = torch.load(trained.folder / "flow.pt", weights_only=True)["average"]["controlnet"]
+    exported = load_file(next((trained.folder / "export" / "controlnet").glob("*.safetensors")))
+    assert any(tensor.any() for name, tensor in average.items() if name.startswith("controlnet_blocks"))
+    for name, tensor in exported.items():
+        gain = CONTROL_GAIN if name.startswith(("controlnet_blocks", "controlnet_single_blocks")) else 1
+        assert torch.allclose(tensor.float(), gain * average[name], rtol=2e-3, atol=1e-6), name
+
+
 def test_clip_is_told_only_as_much_as_the_longest_caption_has(trained):
     clip = Trainer(trained, Stop())._fresh_denoisers()["text_encoder"].eval()
     ids, _ = Words()(["a red shirt", "a man in blue jeans, plain grey background", ""])
-    cut = _to_the_longest(ids)
+    cut = to_the_longest(ids)
     assert cut.shape[1] < ids.shape[1]
     with torch.no_grad():
         assert torch.allclose(clip(cut).pooler_output, clip(ids).pooler_output, atol=1e-6)
@@ -170,6 +191,29 @@ def test_errors_on_the_figure_weigh_more():
     on_ground = reconstruction_loss(drawn, pixels, weights)
     weights[..., :4] = 3
     assert reconstruction_loss(drawn, pixels, weights) > 2 * on_ground
+
+
+def test_joints_move_with_their_pictures_and_left_becomes_right_in_a_mirror():
+    rng, side = np.random.default_rng(3), 64
+    joints = rng.uniform(12, 52, (32, 18, 2)).astype(np.float32)
+    seen = np.ones((32, 18), bool)
+    drawn = heat_maps(joints, seen, 4 * side)[:, [4, 7]]  # a picture of 64 px whose brightest places are the wrists
+    drawn = torch.nn.functional.interpolate(drawn, size=(side, side), mode="bilinear")
+    joints_px = joints / 4
+    pixels, placed, shown = moved(rng, drawn[:, [0, 1, 1]], joints_px, seen)
+    for channel, (wrist, other) in enumerate(((4, 7), (7, 4))):
+        at = pixels[:, channel].flatten(1).argmax(dim=1).numpy()
+        found = np.stack([at % side, at // side], axis=1) + 0.5
+        away = np.minimum(*(np.linalg.norm(found - placed[:, one], axis=1) for one in (wrist, other)))
+        assert (away[shown[:, wrist] & shown[:, other]] < 1.5).all()
+    assert not np.array_equal(placed, joints_px)
+
+
+def test_joints_that_leave_the_frame_are_not_seen():
+    joints = np.full((64, 18, 2), 1.0, np.float32)
+    _, placed, shown = moved(np.random.default_rng(1), torch.zeros(64, 3, 32, 32), joints, np.ones((64, 18), bool))
+    assert 0 < shown.mean() < 1
+    assert ((placed >= 0) & (placed < 32)).all(axis=2)[shown].all()
 
 
 def test_peaks_are_found_between_the_cells():

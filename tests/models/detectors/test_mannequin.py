@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.detectors.people import BODY_POINTS, PoseDetector
 from models.errors import DetectorFailed
-from models.mannequin.detector import SIDE_PX, MannequinDetector, Network
+from models.mannequin.detector import SIDE_PX, MannequinDetector, Network, packed, unpacked
 
 NEAR_PX = 4.0
 """A cell of the network's heat map, in the network's own picture."""
@@ -90,3 +90,19 @@ def test_missing_and_foreign_weights_are_named(taught: Path, tmp_path: Path) -> 
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(DetectorFailed, match="cannot be read"):
         MannequinDetector(tmp_path)
+
+
+def test_matrices_are_kept_in_eight_bits_a_row_and_come_back_within_half_a_step() -> None:
+    weights = {"a.weight": torch.randn(3, 4, 2, 2) * torch.tensor([0.01, 1.0, 50.0]).reshape(3, 1, 1, 1)}
+    weights |= {"a.bias": torch.randn(3), "b.weight": torch.zeros(2, 2)}
+    kept = packed(weights)
+    back = unpacked(kept)
+    assert kept["a.weight"].dtype is torch.int8
+    assert kept["a.bias"].dtype is torch.float16
+    steps = weights["a.weight"].abs().amax(dim=(1, 2, 3)) / 127
+    off = (back["a.weight"] - weights["a.weight"]).abs().amax(dim=(1, 2, 3))
+    assert (off <= 0.6 * steps).all()
+    assert torch.allclose(back["a.bias"], weights["a.bias"], atol=2e-3)
+    assert not back["b.weight"].any()
+    with pytest.raises(RuntimeError, match=r"b\.weight has no scale"):
+        unpacked({name: tensor for name, tensor in kept.items() if name != "b.weight.scale"})
