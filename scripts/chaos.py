@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chaos_closing import ask_all_again, check_books, wait_for_rest
-from chaos_crashes import Crashes
+from chaos_crashes import Crashes, crossings_of
 from chaos_customers import Customer, begin_all
 from chaos_faults import Faults
 from chaos_ground import Ground, GroundLost
@@ -68,7 +68,7 @@ class Run:
             thread.start()
         self._break()
         crashes = Crashes(self.ground, self.faults, self.tick, lambda: self._feed(1), self._cancel_one)
-        crashes.everywhere(self.plan.crash_points)
+        crashes.everywhere(self.plan.crash_points, self.plan.acts)
         self._order_until_enough()
         while self.faults.pending:
             self.tick()
@@ -202,7 +202,7 @@ def _print(report: Report, *, as_json: bool) -> None:
 
 
 def _plan(asked: argparse.Namespace) -> Plan:
-    """Return what the command line asks for. Raises ValueError for an unknown fault."""
+    """Return what the command line asks for. Raises ValueError for an unknown fault or act."""
     kills = USUAL_KILLS if asked.kills is None else asked.kills
     if asked.faults is not None:
         faults = named(asked.faults, kills)
@@ -212,6 +212,7 @@ def _plan(asked: argparse.Namespace) -> Plan:
         faults = mixed(kills, asked.db)
     if asked.ghosts:
         faults[Fault.WORKER_STOP] = asked.ghosts
+    crossings_of(asked.acts)  # a wrong name is told before anything starts
     if asked.db == "sqlite" and faults.get(Fault.DATABASE_KILL):
         raise ValueError(f"{Fault.DATABASE_KILL} needs --db postgres")
     given = {
@@ -236,6 +237,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--faults", help="only these: redis-kill=50,redis-flush=5 (a bare name: --kills of it)")
     parser.add_argument("--crash-points", action="store_true", help="let a process die at every crash point")
+    parser.add_argument("--acts", default=usual.acts, help="only crash points of these: commit.cancel,redis.publish")
     parser.add_argument("--each", type=int, default=3, help="how often at each crash point (3)")
     parser.add_argument("--trace", action="store_true", help="list the crash points that were never reached")
     parser.add_argument("--db", choices=("sqlite", "postgres"), default=usual.db)

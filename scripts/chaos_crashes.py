@@ -31,6 +31,14 @@ CROSSINGS = tuple(
     for moment in Moment
 )
 """Who dies where: every point in every process that reaches it."""
+
+
+def crossings_of(acts: str) -> tuple[tuple[str, str], ...]:
+    """Return the crossings of acts named like "commit.cancel,redis.publish", all for "". Raises ValueError."""
+    wanted = {Act(act.strip()) for act in acts.split(",") if act.strip()}
+    return tuple((role, point) for role, point in CROSSINGS if not wanted or point.partition(":")[2] in wanted)
+
+
 ONCE = (Act.COMMIT_RETURN, Act.REDIS_SUBSCRIBE, Act.REDIS_JOB)
 """What a process does once in a while, or once: it dies at the first time, again and again."""
 _URGE_EVERY_S = 0.5
@@ -55,9 +63,9 @@ class Crashes:
         self._feed = feed
         self._cancel = cancel
 
-    def everywhere(self, times: int) -> None:
-        """Let a process die at each point so often, a visit later each time."""
-        for role, point in CROSSINGS:
+    def everywhere(self, times: int, acts: str = "") -> None:
+        """Let a process die at each point of some acts (all) so often, a visit later each time."""
+        for role, point in crossings_of(acts):
             for visit in range(1, times + 1):
                 nth = 1 if any(point.endswith(act) for act in ONCE) else visit
                 armed = self._arm_api(point, nth) if role == "api" else self._arm_worker(point, nth)

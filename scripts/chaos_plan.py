@@ -54,6 +54,8 @@ class Plan:
     faults: Mapping[Fault, int] = field(default_factory=dict)
     crash_points: int = 0
     """So often each crash point is crossed by a process that dies there; 0: not at all."""
+    acts: str = ""
+    """Only crash points of these acts, parted by commas; empty: all."""
     trace: bool = False
     every_s: float = 4.0
     pause_s: float = 30.0

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.mannequin.detector import FILE, STRIDE, centres, packed
+from posegen.poses.skeleton import BODY_MIRROR
 
 _SPREAD = 1.2  # of a heat map's peak, in its cells
 _PLACE_WEIGHT = 0.1
 _SCALES = (0.85, 1.2)
 _SHIFT = 0.06  # of the side
-MIRRORED = [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]
-"""Which joint each of the 18 is in a mirror."""
 
 
 def write_detector(folder: Path, detector: nn.Module) -> None:
@@ -82,9 +81,9 @@ def moved(
     turned = (joints - middle) * scale[:, None, None]
     turned[..., 0] *= sign[:, None]
     placed: NDArray[np.float32] = (turned + middle + shift_px[:, None]).astype(np.float32)
-    placed[flipped] = placed[flipped][:, MIRRORED]
+    placed[flipped] = placed[flipped][:, BODY_MIRROR]
     shown = seen.copy()
-    shown[flipped] = shown[flipped][:, MIRRORED]
+    shown[flipped] = shown[flipped][:, BODY_MIRROR]
     inside = ((placed >= 0) & (placed < side)).all(axis=2)
     return drawn, placed, shown & inside
 

@@ -11,13 +11,12 @@ from posegen.poses import anatomy
 from posegen.poses.errors import PoseRefused
 from posegen.poses.framing import frame_pose
 from posegen.poses.keypoints import KeyPoint, Person, Points, Pose
-from posegen.poses.skeleton import L_ANKLE, L_KNEE, NECK, NOSE, R_ANKLE, R_KNEE
+from posegen.poses.skeleton import BODY_MIRROR, L_ANKLE, L_KNEE, NECK, NOSE, R_ANKLE, R_KNEE
 
 FRAME_MARGIN: Final = 0.06  # of the canvas, kept free around people who fill it
 BETWEEN_PEOPLE: Final = 0.08  # of the canvas's height, between poses that are put side by side
 _LEAST_COMPOSED: Final = 0.5  # width / height: one narrow figure still stands on a canvas and not on a strip
 
-_BODY_MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 _FACE_MIRROR: Final = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
@@ -87,7 +86,7 @@ def _mirrored(person: Person) -> Person:
         return tuple(None if p is None else KeyPoint(1 - p.x, p.y, p.c) for p in chosen)
 
     return Person(
-        body=flipped(person.body, _BODY_MIRROR) or (),
+        body=flipped(person.body, BODY_MIRROR) or (),
         hand_left=flipped(person.hand_right),
         hand_right=flipped(person.hand_left),
         face=flipped(person.face, _FACE_MIRROR),

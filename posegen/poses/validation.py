@@ -16,6 +16,7 @@ from posegen.poses.authoring import AuthoredPose
 from posegen.poses.figure import SolvedFigure, chest_front, rolled
 from posegen.poses.keypoints import Person
 from posegen.poses.skeleton import (
+    BODY_MIRROR,
     BODY_NAMES,
     L_ANKLE,
     L_EAR,
@@ -52,7 +53,7 @@ _BONES: Final = (
 _PAIRS: Final = ((0, 2), (1, 3), (4, 6), (5, 7))  # the same bone of the right and the left side, in _BONES
 _HINGES: Final = (("elbow", 2, 3, 4), ("elbow", 5, 6, 7), ("knee", 8, 9, 10), ("knee", 11, 12, 13))
 _TIPS: Final = (4, 8, 12, 16, 20)  # of the fingers, in a hand's 21 points
-_MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16, *range(23, 28), *range(18, 23))
+_MIRROR: Final = (*BODY_MIRROR, *range(23, 28), *range(18, 23))
 # Share of the body's weight, and the ends of the segment it lies in the middle of (Winter's table).
 _WEIGHTS: Final = (
     (0.028, 2, 3), (0.022, 3, 4), (0.028, 5, 6), (0.022, 6, 7),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos_crashes import CROSSINGS
+from chaos_crashes import CROSSINGS, crossings_of
 from chaos_plan import Fault, Plan, mixed, named
 from chaos_recorder import Move, changes, install, moves
 from chaos_timing import after_death, percentile
@@ -13,7 +13,7 @@ from chaos_watch import FileWatch, RingWatch
 from sqlalchemy import delete, update
 from support.house import NOW, House, later
 
-from posegen.crash_points import POINTS
+from posegen.crash_points import POINTS, Act, Moment
 from posegen.database import Database
 from posegen.leases import give_back
 from posegen.tables import GeneratedPicture, UserEvent
@@ -42,6 +42,16 @@ def test_the_usual_mix_has_every_fault_that_the_database_can_have() -> None:
 
 def test_a_process_dies_at_every_crash_point_there_is() -> None:
     assert {point for _role, point in CROSSINGS} == set(POINTS)
+
+
+def test_crash_points_can_be_those_of_a_few_acts() -> None:
+    assert crossings_of("") == CROSSINGS
+    few = crossings_of("commit.cancel, file.put")
+    assert {point for _role, point in few} == {
+        f"{moment}:{act}" for moment in Moment for act in (Act.COMMIT_CANCEL, Act.FILE_PUT)
+    }
+    with pytest.raises(ValueError, match=r"commit\.nothing"):
+        crossings_of("commit.nothing")
 
 
 def test_faults_are_named_with_their_numbers() -> None:

@@ -7,11 +7,9 @@ import pytest
 import torch
 from mannequin_flow import Words
 from mannequin_looks import ACTIONS, CLOTHES, Look, caption, random_look
-from mannequin_networks import build_denoisers
+from mannequin_networks import build_clip, build_t5, build_tokenizers
 from mannequin_training import Run
 from mannequin_words import ANSWERS, Readouts, WordsLoss, answers
-
-from models.library_noise import quiet_libraries
 
 
 def look(**changes: object) -> Look:
@@ -86,9 +84,8 @@ def test_nearly_all_captions_say_a_colour_and_every_colour_is_said_of_everything
 
 def test_the_encoders_learn_to_read(tmp_path) -> None:
     torch.manual_seed(1)
-    with quiet_libraries():
-        networks = {name: one for name, one in build_denoisers().items() if name.startswith("text")}
-    networks["readouts"] = Readouts()
+    clip_words, t5_words = map(len, build_tokenizers())
+    networks = {"text_encoder": build_clip(clip_words), "text_encoder_2": build_t5(t5_words), "readouts": Readouts()}
     loss = WordsLoss(networks, Words(), 1, batch=16)
     run = Run(tmp_path, "words", networks)
     before = loss.read(64)
