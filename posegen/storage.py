@@ -24,6 +24,8 @@ from posegen.tables import StoredObject
 FILES_PATH = "/api/apps/pose-generator/files"
 _ROUND_S = 3600
 _PAGE = 500
+_WRITES = 5
+"""So often a file is tried to be written while the store's own folder is there."""
 _UNFINISHED = re.compile(r".+#\d+")
 """What obstore calls a file that is being written to the disk; a process killed then leaves it behind."""
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
@@ -51,11 +53,22 @@ class Storage:
         _check_key(key)
         try:
             with around(Act.FILE_PUT):
-                self._store.put(key, content)
+                self._write(key, content)
             with around(Act.FILE_FLUSH):
                 self._flush_path(key)
         except (BaseError, OSError) as error:
             raise StorageAway(key) from error
+
+    def _write(self, key: str, content: bytes) -> None:
+        """Write a file, again when its folder could not be made: one may go with another's last file just then."""
+        for tries_left in reversed(range(_WRITES)):
+            try:
+                self._store.put(key, content)
+            except BaseError:
+                if not tries_left or not self._folder.is_dir():
+                    raise
+            else:
+                return
 
     def _flush_path(self, key: str) -> None:
         """Wait until the file and every name on the way to it are on the disk; obstore renames but does not sync.
