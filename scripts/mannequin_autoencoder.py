@@ -4,6 +4,7 @@ A latent is the mean with noise of a fixed spread added, instead of a learned on
 keep their wrists. Most steps see crops around joints, where the detail is; every fourth sees whole pictures.
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,17 @@ def _means_only(gradient: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode(vae: Any, pictures: Any, *, batch: int = 16) -> Tensor:
-    """Return the latents' means of pictures (n, side, side, 3) in 0..255, in fp32, unscaled."""
+    """Return the latents' means of pictures (n, side, side, 3) in 0..255, in fp32, unscaled.
+
+    Computed in bf16, channels last: half the time of fp32 weights under autocast, and as far from fp32.
+    """
+    device = device_of(vae)
+    encoder = copy.deepcopy(vae.encoder).to(torch.bfloat16, memory_format=torch.channels_last)
     encoded = []
     for start in range(0, len(pictures), batch):
         pixels = torch.from_numpy(np.array(pictures[start : start + batch])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        device = device_of(vae)
-        with torch.autocast(device.type, torch.bfloat16):
-            encoded.append(vae.encode(pixels.contiguous().to(device)).latent_dist.mode().float().cpu())
+        pixels = pixels.to(device, torch.bfloat16, memory_format=torch.channels_last)
+        encoded.append(encoder(pixels)[:, :LATENTS].float().contiguous().cpu())
     return torch.cat(encoded)
 
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.detectors.people import BODY_MIRROR
 from models.mannequin.detector import FILE, STRIDE, centres, packed
-from posegen.poses.skeleton import BODY_MIRROR
 
 _SPREAD = 1.2  # of a heat map's peak, in its cells
 _PLACE_WEIGHT = 0.1

@@ -1,8 +1,11 @@
 """Trains transformer, ControlNet and text encoders together, by flow matching on latents that were encoded once.
 
 Some rows lose their caption and some their control picture, so that either works without the other; a row without
-control gets no residuals at all, as in the engine. Errors weigh more where the figure is. The guidance that a row is
-told is random: the model learns to draw the same whatever it is, until it is distilled.
+control gets no residuals at all, as in the engine. Errors weigh more where the figure is.
+
+Guidance is distilled as in FLUX.1-dev: one forward draws what classifier-free guidance would with two. From some step
+on, half of every batch is told a guidance g > 1 and wants the velocity that is g times as far from that of a row with
+neither words nor control as the velocity told 1 is; both are the networks' own. All others are told 1.
 """
 
 import os
@@ -23,7 +26,6 @@ from mannequin_recipe import (
     CLIP_TOKENS,
     CONTROL_DROPOUT,
     CONTROL_GAIN,
-    FIGURE_WEIGHT,
     FLOW_BATCH,
     TEXT_TOKENS,
 )
@@ -38,11 +40,11 @@ HIGHEST_GUIDANCE = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What a step needs of a shard. latents, control: (n, c, h, w) fp16, standardised; cover: (n, tokens)."""
+    """What a step needs of a shard. latents, control: (n, c, h, w) fp16, standardised; weights: (n, tokens)."""
 
     latents: Tensor
     control: Tensor
-    cover: Tensor
+    weights: Tensor
     clip_ids: Tensor
     t5_ids: Tensor
 
@@ -90,7 +92,7 @@ def encode_shard(vae: Any, shard: Shard, words: Words, made_by: str) -> Encoded:
         encoded = {
             "latents": ((encode(vae, shard.pictures) - shift) * scale).half(),
             "control": ((encode(vae, shard.maps) - shift) * scale).half(),
-            "cover": torch.from_numpy(shard.cover()),
+            "weights": torch.from_numpy(shard.weights()),
             "clip_ids": clip_ids.short(),
             "t5_ids": t5_ids.short(),
         }
@@ -102,11 +104,11 @@ def encode_shard(vae: Any, shard: Shard, words: Words, made_by: str) -> Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of a batch. image, control: packed (b, n, 4c) in fp32; cover: (b, n); side: latents of a side."""
+    """Rows of a batch. image, control: packed (b, n, 4c) in fp32; weights: (b, n); side: latents of a side."""
 
     image: Tensor
     control: Tensor
-    cover: Tensor
+    weights: Tensor
     clip_ids: Tensor
     t5_ids: Tensor
     side: int
@@ -123,9 +125,12 @@ class FlowLoss:
         seed: int,
         *,
         batch: int = FLOW_BATCH,
+        guided_from: int = 0,
     ) -> None:
+        """guided_from: the step from which on guidance is distilled."""
         self._device = device_of(networks["transformer"])
         self._networks, self._seed, self._batch = networks, seed, batch
+        self._guided_from = guided_from
         self._shards = [shard.on(self._device) for shard in shards]
         self._no_clip, self._no_t5 = (ids.to(self._device) for ids in words([""]))
 
@@ -140,14 +145,51 @@ class FlowLoss:
         # Large even areas show through all but the most noise, so only there does a colour have to come from the words.
         sigma = torch.sigmoid(1.2 + 1.4 * torch.randn(self._batch, generator=generator)).to(self._device)
         guidance = 1 + (HIGHEST_GUIDANCE - 1) * self._draw(generator)
+        guidance[self._guided(step) :] = 1
         noise = torch.randn(rows.image.shape, generator=generator).to(self._device)
         noised = rows.image + sigma[:, None, None] * (noise - rows.image)
+        wanted = noise - rows.image
+        if guided := self._guided(step):
+            told = slice(guided)
+            further = self._further(
+                noised[told], sigma[told], rows.control[told], follows[told], (clip_ids[told], t5_ids[told]), rows.side
+            )
+            wanted[told] += (guidance[told, None, None] - 1) * further
         drawn = velocity(
             self._networks, noised, sigma, guidance, rows.control, follows, (clip_ids, t5_ids), rows.side
         )  # fmt: skip
-        weights = 1 + FIGURE_WEIGHT * rows.cover
-        error = (drawn - (noise - rows.image)).square().mean(dim=2)
-        return (weights * error).sum() / weights.sum()
+        error = (drawn - wanted).square().mean(dim=2)
+        return (rows.weights * error).sum() / rows.weights.sum()
+
+    def _guided(self, step: int) -> int:
+        return self._batch // 2 if step >= self._guided_from else 0
+
+    @torch.no_grad()
+    def _further(
+        self,
+        noised: Tensor,
+        sigma: Tensor,
+        control: Tensor,
+        follows: Tensor,
+        ids: tuple[Tensor, Tensor],
+        side: int,
+    ) -> Tensor:
+        """Return how far rows (b, n, 4c) are moved by what they are given: words, control, both or nothing."""
+        empty = (self._no_clip.expand(len(noised), -1)[:, : ids[0].shape[1]], self._no_t5.expand(len(noised), -1))
+        both = [torch.cat([given, nothing]) for given, nothing in zip(ids, empty, strict=True)]
+        twice = sigma.repeat(2)
+        moved = velocity(
+            self._networks,
+            noised.repeat(2, 1, 1),
+            twice,
+            torch.ones_like(twice),
+            control.repeat(2, 1, 1),
+            torch.cat([follows, torch.zeros_like(follows)]),
+            (both[0], both[1]),
+            side,
+        )
+        given, nothing = moved.chunk(2)
+        return given - nothing
 
     def _draw(self, generator: torch.Generator) -> Tensor:
         return torch.rand(self._batch, generator=generator).to(self._device)
@@ -158,7 +200,7 @@ class FlowLoss:
         return Rows(
             image=layout.pack(shard.latents[picked].float()),
             control=layout.pack(shard.control[picked].float()),
-            cover=shard.cover[picked].float(),
+            weights=shard.weights[picked].float(),
             clip_ids=shard.clip_ids[picked].long(),
             t5_ids=shard.t5_ids[picked].long(),
             side=shard.latents.shape[-1],

@@ -51,6 +51,7 @@ ACTIONS = {
     "jumping": ("jumping", "jumping high"),
     "lying": ("lying", "lying on the floor"),
     "portrait": ("portrait", "head and shoulders", "half body portrait"),
+    "anything": ("full body", "a dance pose", "stretching"),
 }
 _QUALITY = ("professional photography, sharp focus, detailed, soft lighting", "studio photo", "soft light", "realistic")
 

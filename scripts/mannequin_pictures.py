@@ -15,11 +15,12 @@ from random import Random
 
 import numpy as np
 from mannequin_looks import Look, caption, random_look
+from mannequin_recipe import FIGURE_WEIGHT, HAND_WEIGHT, HEAD_WEIGHT
 from mannequin_render import Rendered, render
 from mannequin_skeletons import random_figure
 from numpy.typing import NDArray
 
-from posegen.poses import anatomy
+from posegen.poses import anatomy, skeleton
 from posegen.poses.drawing import draw_pose
 from posegen.poses.figure import SolvedFigure, project
 from posegen.poses.keypoints import Pose
@@ -27,6 +28,7 @@ from posegen.poses.keypoints import Pose
 TRAIN, HELD_BACK, RULER = "train", "held-back", "ruler"
 """The splits: what is learned from, what is scored on, and what the key-point detector learns from."""
 TOKEN_PX = 16
+_HAND_PX = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def torso_px(solved: SolvedFigure, side_px: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Arrays of many pictures, mapped from disk: n pictures and maps, figure cover of tokens, joints, captions."""
+    """Arrays of many pictures, mapped from disk: n pictures and maps, parts, joints, captions."""
 
     folder: Path
     pictures: NDArray[np.uint8]
@@ -78,12 +80,24 @@ class Shard:
     seen: NDArray[np.bool_]
     captions: list[str]
 
-    def cover(self) -> NDArray[np.float32]:
-        """Return how much of every token is figure, (n, tokens), 0..1."""
+    def weights(self) -> NDArray[np.float32]:
+        """Return how much an error of every token weighs, (n, tokens): more on the figure, most on its head."""
         n, side = self.parts.shape[0], self.parts.shape[1] // TOKEN_PX
-        cells = (self.parts > 0).reshape(n, side, TOKEN_PX, side, TOKEN_PX).mean(axis=(2, 4))
-        cover: NDArray[np.float32] = cells.reshape(n, side * side).astype(np.float32)
-        return cover
+        pixels = 1 + FIGURE_WEIGHT * (self.parts > 0).astype(np.float32)
+        for weighed, joints, seen in zip(pixels, self.joints, self.seen, strict=True):
+            nose, neck = joints[skeleton.NOSE], joints[skeleton.NECK]
+            _stress(weighed, nose, max(_HAND_PX, 0.7 * float(np.linalg.norm(nose - neck))), HEAD_WEIGHT)
+            for wrist in (skeleton.R_WRIST, skeleton.L_WRIST):
+                if seen[wrist]:
+                    _stress(weighed, joints[wrist], _HAND_PX, HAND_WEIGHT)
+        cells: NDArray[np.float32] = pixels.reshape(n, side, TOKEN_PX, side, TOKEN_PX).mean(axis=(2, 4))
+        return cells.reshape(n, side * side)
+
+
+def _stress(pixels: NDArray[np.float32], place: NDArray[np.float32], reach_px: float, weight: float) -> None:
+    """Add a weight to the square around a place."""
+    (left, top), (right, bottom) = (np.maximum(place + way * reach_px, 0).astype(int) for way in (-1, 1))
+    pixels[top:bottom, left:right] += weight
 
 
 def shard_folder(root: Path, split: str, number: int, side_px: int) -> Path:

@@ -10,7 +10,7 @@ CLIP_END = 1
 SHARD = 512
 """Pictures are made, kept and encoded by so many at a time."""
 SHARDS = 20
-AUTOENCODER_SHARDS = 4
+AUTOENCODER_SHARDS = 16
 """The autoencoder learns from the first few only, so that a first run soon shows something."""
 RULER_SHARDS = 24
 SEED = 7
@@ -30,9 +30,12 @@ FLOW_BATCH = 32
 FLOW_RATE = 1.2e-3
 CAPTION_DROPOUT = 0.12
 CONTROL_DROPOUT = 0.2
+GUIDED_FROM = 0.6
+"""Guidance is distilled from this share of the flow's steps on, when the learning rate begins to fall."""
 CONTROL_GAIN = 2.0
 """The exported ControlNet speaks so much louder than it was trained to: poses are followed better, as by guidance."""
-FIGURE_WEIGHT = 2.0
+FIGURE_WEIGHT, HEAD_WEIGHT, HAND_WEIGHT = 2.0, 2.0, 1.0
+"""How much more errors of the flow weigh there than those of the background, which weigh 1."""
 DETECTOR_STEPS = 9000
 DETECTOR_BATCH = 24
 DETECTOR_RATE = 1.5e-3

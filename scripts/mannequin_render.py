@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mannequin_canvas import XYZ, Canvas, Cone, Ellipsoid, Floats, Paint
 from mannequin_face import head_solids
+from mannequin_front import WAIST, Front, thickness
 from mannequin_looks import Look
 from mannequin_skeletons import head_frame
 from numpy.typing import NDArray
@@ -129,7 +130,7 @@ class _Body(_Space):
 
     def solids(self) -> list[Cone | Ellipsoid]:
         """Return everything that is painted."""
-        solids: list[Cone | Ellipsoid] = [*self._torso(), *self._neck()]
+        solids: list[Cone | Ellipsoid] = [*self._torso(), *self._neck(), *self._front()]
         for side in (-1, 1):
             solids += [*self._leg(side), *self._arm(side)]
         if self._look.bottom == "skirt":
@@ -161,9 +162,9 @@ class _Body(_Space):
         right, left, neck = self._point(2), self._point(5), self._point(1)
         hip_right, hip_left = self._point(8), self._point(11)
         hips = (hip_right + hip_left) / 2
-        waist = neck + (hips - neck) * 0.62
+        waist = neck + (hips - neck) * WAIST
         paint, below = look.top_colour, look.bottom_colour
-        thick = 1.12 if look.top in ("sweater", "jacket") else 1.0
+        thick = thickness(look)
         ahead = self._chest * 0.018 * self.unit
         cones = [
             self._cone(right, left, (0.036 * thick,) * 2, paint, TOP, halo=False),
@@ -194,6 +195,12 @@ class _Body(_Space):
         collar = base + (end - base) * 0.12
         cones.append(self._cone(base, collar, (0.040, 0.037), self._look.top_colour, TOP, halo=False))
         return cones
+
+    def _front(self) -> list[Cone]:
+        neck, hips = self._point(1), ((self._point(8) + self._point(11)) / 2).astype(np.float32)
+        return Front(neck=neck, hips=hips, ahead=self._chest, unit=self.unit, look=self._look).solids(
+            skin=SKIN, top=TOP
+        )
 
     def _leg(self, side: int) -> list[Cone]:
         look, build = self._look, self._look.build

@@ -9,7 +9,8 @@ import math
 from pathlib import Path
 from random import Random
 
-from mannequin_stances import FAMILIES, ArmBend, LegBend, Stance
+from mannequin_arms import ArmBend
+from mannequin_stances import FAMILIES, LegBend, Stance
 
 from posegen.poses import anatomy
 from posegen.poses.anatomy import Vec3
@@ -42,7 +43,7 @@ def _is_sound(solved: SolvedFigure, stance: Stance) -> bool:
         pose = Pose(people=(project(solved, 1.0),))
     except PoseRefused:
         return False
-    support = "cut_off" if stance.portrait else stance.support
+    support = "cut_off" if stance.cut else stance.support
     return not validate_pose(_as_authored(pose, solved, support))
 
 
@@ -68,9 +69,11 @@ def _as_authored(pose: Pose, solved: SolvedFigure, support: str) -> AuthoredPose
 
 def _turned(rng: Random, stance: Stance) -> Figure:
     """Turn a stance to the viewer: mostly frontal or at a slant, also from the sides and from behind."""
-    turn = rng.choice((rng.gauss(0, 22), rng.gauss(0, 22), rng.uniform(-80, 80), rng.uniform(-180, 180)))
-    if stance.portrait:
-        turn = rng.gauss(0, 26)
+    turn = rng.choice(
+        (rng.gauss(0, 8), rng.gauss(0, 24), rng.gauss(0, 24), rng.uniform(-90, 90), rng.uniform(-180, 180))
+    )
+    if stance.cut:
+        turn = rng.choice((rng.gauss(0, 8), rng.gauss(0, 30)))
     turn = (turn + 180) % 360 - 180
     chest = max(-180.0, min(180.0, turn + stance.twist))
     sway, pitch = math.radians(stance.sway), math.radians(stance.pitch)
@@ -104,16 +107,16 @@ def _framed(rng: Random, figure: Figure, stance: Stance) -> SolvedFigure | None:
     """Choose stature and place so that the figure fills the frame; a portrait is cut off below the hips."""
     solved = solve(figure)
     neck = solved.body[1] or (0.0, 0.0, 0.0)
-    points = list(extent_points(solved, portrait=stance.portrait))
+    points = list(extent_points(solved, cut=stance.cut, wide=stance.wide))
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
     room = 1 - 2 * _MARGIN
     most = room / max(right - left, high - low)
-    stature = min(most * rng.uniform(0.88, 1.0), 3.4 if stance.portrait else 1.35)
+    stature = min(most * rng.uniform(0.88, 1.0), 4.2 if stance.cut else 1.35)
     free_x, free_y = room - (right - left) * stature, room - (high - low) * stature
     x = _MARGIN + max(0.0, free_x) * rng.triangular(0, 1, 0.5) + (neck[0] - left) * stature
     y = _MARGIN + max(0.0, free_y) * (rng.triangular(0, 1, 0.5)) + (high - neck[1]) * stature
-    if stance.portrait:
+    if stance.cut:
         y = _MARGIN + rng.uniform(0.0, 0.06) + (high - neck[1]) * stature
     if not 0 <= x <= 1:
         return None
@@ -131,22 +134,25 @@ def _framed(rng: Random, figure: Figure, stance: Stance) -> SolvedFigure | None:
     )
 
 
-def extent_points(solved: SolvedFigure, *, portrait: bool = False) -> list[tuple[float, float]]:
-    """Return points around everything that is drawn of a figure, or of its upper body."""
+def extent_points(solved: SolvedFigure, *, cut: float = 0.0, wide: bool = True) -> list[tuple[float, float]]:
+    """Return points around everything that has to be in the frame; cut, wide: see Stance."""
     crown, chin = head_point(solved, (0.0, 0.19, 0.0)), head_point(solved, (0.0, 0.05, 0.03))
     around = [(crown, 0.03), (chin, 0.03)]
-    body = [p for i, p in enumerate(solved.body) if p is not None and not (portrait and i in (8, 9, 10, 11, 12, 13))]
-    around += [(p, 0.04) for p in body]
+    left_out: set[int] = set()
+    if cut:
+        left_out = {8, 9, 10, 11, 12, 13} if wide else {3, 4, 6, 7, 8, 9, 10, 11, 12, 13}
+    around += [(p, 0.04) for i, p in enumerate(solved.body) if p is not None and i not in left_out]
     for knee, ankle in ((9, 10), (12, 13)):
         a, b = solved.body[knee], solved.body[ankle]
-        if a and b and not portrait:
+        if a and b and not cut:
             around.append((_toward(a, b, 1 + anatomy.ANKLE_HEIGHT / anatomy.SHANK), 0.035))
-    for hand in (solved.hand_right, solved.hand_left):
-        around += [(p, 0.012) for p in hand or ()]
-    if portrait and solved.body[1] is not None:
-        neck = solved.body[1]
-        around += [((neck[0], neck[1] - 0.20, neck[2]), 0.0), ((neck[0] - 0.14, neck[1], 0.0), 0.0)]
-        around += [((neck[0] + 0.14, neck[1], 0.0), 0.0)]
+    if wide or not cut:
+        for hand in (solved.hand_right, solved.hand_left):
+            around += [(p, 0.012) for p in hand or ()]
+    neck = solved.body[1]
+    if cut and neck is not None:
+        around += [((neck[0], neck[1] - cut, neck[2]), 0.0)]
+        around += [((neck[0] + side * 0.14, neck[1], 0.0), 0.0) for side in SIDES]
     return [(p[0] + dx, p[1] + dy) for p, r in around for dx, dy in ((-r, 0), (r, 0), (0, -r), (0, r))]
 
 

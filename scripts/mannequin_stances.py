@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from mannequin_arms import ArmBend, alike, any_arm, any_arms, any_pair, swinging_arm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegBend:
@@ -20,19 +22,12 @@ class LegBend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmBend:
-    """Upper arm forward and outward, elbow bent, in degrees; inward and upward say where the forearm goes."""
-
-    flex: float
-    out: float
-    elbow: float
-    inward: float = 0.3
-    upward: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stance:
-    """A body before it is turned to the viewer: right then left. pitch: spine forward; sway: to the left; degrees."""
+    """A body before it is turned to the viewer: right then left. pitch: spine forward; sway: to the left; degrees.
+
+    cut: where the frame ends, in standing heights below the neck; 0 shows the whole body. wide: whether a cut figure's
+    arms have to be in the frame.
+    """
 
     legs: tuple[LegBend, LegBend]
     arms: tuple[ArmBend, ArmBend]
@@ -41,16 +36,19 @@ class Stance:
     twist: float = 0.0
     roll: float = 0.0
     support: str = "air"
-    portrait: bool = False
+    cut: float = 0.0
+    wide: bool = True
 
 
 def standing(rng: Random) -> Stance:
-    """Weight on one leg or both, arms at ease."""
-    free = rng.randrange(2)
+    """Straight, or with the weight on one leg, arms at ease or busy."""
+    free, straight = rng.randrange(2), rng.random() < 0.4
     legs = [
-        LegBend(
+        LegBend(flex=rng.gauss(1, 2), out=rng.uniform(0, 9), knee=abs(rng.gauss(0, 3)), turned=rng.uniform(0, 20))
+        if straight
+        else LegBend(
             flex=rng.gauss(2, 4) + (rng.uniform(0, 18) if side == free else 0),
-            out=abs(rng.gauss(5, 5)),
+            out=rng.uniform(-4, 12),
             knee=abs(rng.gauss(0, 4)) + (rng.uniform(0, 28) if side == free else 0),
             turned=rng.uniform(0, 30),
         )
@@ -58,7 +56,7 @@ def standing(rng: Random) -> Stance:
     ]
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng), _any_arm(rng)),
+        arms=any_arms(rng),
         pitch=rng.gauss(0, 4),
         sway=rng.gauss(0, 4),
         twist=rng.gauss(0, 10),
@@ -71,11 +69,13 @@ def walking(rng: Random) -> Stance:
     stride, ahead = rng.uniform(10, 32), rng.choice((-1, 1))
     front = LegBend(flex=stride, out=rng.uniform(0, 4), knee=rng.uniform(0, 25))
     back = LegBend(flex=-stride * rng.uniform(0.3, 0.9), out=rng.uniform(0, 4), knee=rng.uniform(5, 50))
-    arms = [_swinging_arm(rng, side * ahead * stride * rng.uniform(0.4, 1.3), rng.uniform(5, 45)) for side in (1, -1)]
+    arms = [swinging_arm(rng, side * ahead * stride * rng.uniform(0.4, 1.3), rng.uniform(5, 45)) for side in (1, -1)]
     legs = (front, back) if ahead < 0 else (back, front)
     busy = rng.randrange(6)
     if busy < 2:
-        arms[busy] = _any_arm(rng)
+        arms[busy] = any_arm(rng)
+    elif busy == 2:
+        arms = list(any_pair(rng))
     return Stance(
         legs=legs,
         arms=(arms[0], arms[1]),
@@ -90,7 +90,7 @@ def running(rng: Random) -> Stance:
     ahead = rng.choice((-1, 1))
     front = LegBend(flex=rng.uniform(30, 95), out=rng.uniform(0, 8), knee=rng.uniform(25, 115))
     back = LegBend(flex=rng.uniform(-32, 5), out=rng.uniform(0, 8), knee=rng.uniform(5, 115))
-    arms = [_swinging_arm(rng, side * ahead * rng.uniform(20, 60), rng.uniform(50, 115)) for side in (1, -1)]
+    arms = [swinging_arm(rng, side * ahead * rng.uniform(20, 60), rng.uniform(50, 115)) for side in (1, -1)]
     return Stance(
         legs=(front, back) if ahead < 0 else (back, front),
         arms=(arms[0], arms[1]),
@@ -101,33 +101,47 @@ def running(rng: Random) -> Stance:
 
 
 def sitting(rng: Random) -> Stance:
-    """On a chair, a stool or the floor."""
-    on_floor = rng.random() < 0.3
-    legs = []
-    for _ in (0, 1):
-        if on_floor:
-            choice = rng.randrange(3)
-            legs.append(
-                (
-                    LegBend(flex=rng.uniform(75, 95), out=rng.uniform(0, 22), knee=rng.uniform(0, 30)),
-                    LegBend(flex=rng.uniform(105, 125), out=rng.uniform(0, 20), knee=rng.uniform(95, 140)),
-                    LegBend(flex=rng.uniform(60, 80), out=rng.uniform(35, 62), knee=rng.uniform(100, 145), turned=80),
-                )[choice]
-            )
-        else:
-            legs.append(LegBend(flex=rng.uniform(68, 100), out=rng.uniform(-6, 26), knee=rng.uniform(55, 110)))
+    """On a chair, a stool or the floor; legs alike or not, hands free or at the knees."""
+    seats = _on_floor if rng.random() < 0.38 else _on_chair
+    kind = rng.randrange(3)
+    same = rng.random() < 0.6
+    legs = [seats(rng, kind if same else rng.randrange(3)) for _ in (0, 1)]
+    arms = any_arms(rng, low=0.3)
+    if rng.random() < 0.35:
+        flex, elbow = rng.uniform(20, 80), rng.uniform(0, 75)
+        arms = alike(rng, ArmBend(flex=flex, out=rng.uniform(-5, 28), elbow=elbow, inward=rng.uniform(0, 1.5)))
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng, low=0.5), _any_arm(rng, low=0.5)),
-        pitch=rng.uniform(-18, 32),
+        arms=arms,
+        pitch=rng.uniform(-18, 38),
         twist=rng.gauss(0, 10),
         sway=rng.gauss(0, 6),
         support="seat",
     )
 
 
+def _on_floor(rng: Random, kind: int) -> LegBend:
+    return (
+        LegBend(flex=rng.uniform(75, 95), out=rng.uniform(0, 35), knee=rng.uniform(0, 30)),
+        LegBend(flex=rng.uniform(102, 125), out=rng.uniform(-3, 20), knee=rng.uniform(90, 145)),
+        LegBend(flex=rng.uniform(60, 85), out=rng.uniform(35, 65), knee=rng.uniform(100, 147), turned=80),
+    )[kind]
+
+
+def _on_chair(rng: Random, kind: int) -> LegBend:
+    return (
+        LegBend(flex=rng.uniform(72, 98), out=rng.uniform(-4, 12), knee=rng.uniform(70, 105)),
+        LegBend(flex=rng.uniform(68, 100), out=rng.uniform(-8, 30), knee=rng.uniform(45, 115)),
+        LegBend(
+            flex=rng.uniform(78, 108), out=rng.uniform(-20, 2), knee=rng.uniform(60, 100), turned=rng.uniform(-15, 15)
+        ),
+    )[kind]
+
+
 def crouching(rng: Random) -> Stance:
-    """Squats, lunges and kneeling."""
+    """Squats, lunges, kneeling and all fours."""
+    if rng.random() < 0.15:
+        return _on_all_fours(rng)
     if rng.random() < 0.45:
         legs = [LegBend(flex=rng.uniform(70, 122), out=rng.uniform(5, 35), knee=rng.uniform(85, 145)) for _ in (0, 1)]
     else:
@@ -136,11 +150,37 @@ def crouching(rng: Random) -> Stance:
         legs = [front, back] if rng.random() < 0.5 else [back, front]
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng), _any_arm(rng)),
+        arms=any_arms(rng),
         pitch=rng.uniform(0, 42),
         twist=rng.gauss(0, 10),
         sway=rng.gauss(0, 5),
         support="seat",
+    )
+
+
+def _on_all_fours(rng: Random) -> Stance:
+    """Hands towards the floor: crawling, at the start of a race, stretched out as in a plank."""
+    legs = [
+        LegBend(
+            flex=rng.uniform(-65, 80),
+            out=rng.uniform(0, 15),
+            knee=rng.choice((rng.uniform(0, 20), rng.uniform(50, 125))),
+        )
+        for _ in (0, 1)
+    ]
+    if rng.random() < 0.6:
+        legs[1] = LegBend(
+            flex=legs[0].flex + rng.gauss(0, 8), out=legs[0].out, knee=max(0.0, legs[0].knee + rng.gauss(0, 8))
+        )
+    arm = ArmBend(
+        flex=rng.uniform(-5, 45), out=rng.uniform(0, 18), elbow=rng.uniform(0, 35), inward=rng.uniform(0, 0.5)
+    )
+    return Stance(
+        legs=(legs[0], legs[1]),
+        arms=alike(rng, arm),
+        pitch=rng.uniform(45, 92),
+        twist=rng.gauss(0, 6),
+        sway=rng.gauss(0, 4),
     )
 
 
@@ -153,7 +193,7 @@ def kneeling(rng: Random) -> Stance:
     ]
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng), _any_arm(rng)),
+        arms=any_arms(rng),
         pitch=rng.uniform(-8, 25),
         twist=rng.gauss(0, 10),
         sway=rng.gauss(0, 5),
@@ -199,7 +239,7 @@ def dancing(rng: Random) -> Stance:
     ]
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng, low=0.15), _any_arm(rng, low=0.15)),
+        arms=any_arms(rng, low=0.15),
         pitch=rng.uniform(-14, 26),
         sway=rng.gauss(0, 11),
         twist=rng.gauss(0, 16),
@@ -217,7 +257,7 @@ def jumping(rng: Random) -> Stance:
     ]
     return Stance(
         legs=(legs[0], legs[1]),
-        arms=(_any_arm(rng, low=0.1), _any_arm(rng, low=0.1)),
+        arms=any_arms(rng, low=0.1),
         pitch=rng.uniform(-8, 28),
         sway=rng.gauss(0, 6),
         twist=rng.gauss(0, 10),
@@ -238,74 +278,68 @@ def lying(rng: Random) -> Stance:
 
 
 def portrait(rng: Random) -> Stance:
-    """Head and shoulders to the waist; hands near the face now and then."""
-    arms = [_any_arm(rng, low=0.55) for _ in (0, 1)]
-    if rng.random() < 0.45:
+    """From a headshot to the thighs, hands near the face, together or out of the frame."""
+    arms = list(any_arms(rng, low=0.4, pair=0.4))
+    if rng.random() < 0.4:
         side = rng.randrange(2)
         arms[side] = ArmBend(
             flex=rng.uniform(10, 70), out=rng.uniform(5, 50), elbow=rng.uniform(95, 146), inward=rng.uniform(-0.2, 0.9),
             upward=rng.uniform(0.2, 1),
         )  # fmt: skip
     return Stance(
-        legs=(LegBend(flex=0, out=4, knee=0), LegBend(flex=0, out=4, knee=0)),
+        legs=(
+            LegBend(flex=rng.gauss(0, 3), out=rng.uniform(0, 7), knee=0),
+            LegBend(flex=0, out=rng.uniform(0, 7), knee=0),
+        ),
         arms=(arms[0], arms[1]),
         pitch=rng.gauss(0, 6),
         sway=rng.gauss(0, 6),
         twist=rng.gauss(0, 8),
-        portrait=True,
+        cut=rng.choice((rng.uniform(0.12, 0.22), rng.uniform(0.2, 0.36), rng.uniform(0.3, 0.5))),
+        wide=rng.random() < 0.55,
     )
 
 
-def _any_arm(rng: Random, low: float = 0.35) -> ArmBend:
-    """Draw an arm: hanging (as often as low says), hand at hip or chest, aside, or up."""
-    if rng.random() < low:
-        return ArmBend(
-            flex=rng.gauss(4, 12), out=abs(rng.gauss(9, 8)), elbow=abs(rng.gauss(12, 22)), inward=rng.uniform(-0.2, 0.8)
+def anything(rng: Random) -> Stance:
+    """Every limb for itself, as far as joints allow, now and then the whole body tilted."""
+    legs = [
+        LegBend(
+            flex=rng.uniform(-35, 120), out=rng.uniform(-8, 75), knee=rng.uniform(0, 140), turned=rng.uniform(-10, 80)
         )
-    kind = rng.randrange(5)
-    if kind == 0:  # hand on the hip or in front of the belly
-        return ArmBend(
-            flex=rng.uniform(-28, 25), out=rng.uniform(18, 58), elbow=rng.uniform(60, 125),
-            inward=rng.uniform(0.3, 2.5), upward=rng.uniform(-0.8, 0.3),
-        )  # fmt: skip
-    if kind == 1:  # forward
-        return ArmBend(
-            flex=rng.uniform(25, 105), out=rng.uniform(-12, 35), elbow=rng.uniform(0, 120), inward=rng.uniform(0, 1),
-            upward=rng.uniform(0, 1),
-        )  # fmt: skip
-    if kind == 2:  # aside
-        return ArmBend(
-            flex=rng.uniform(-15, 25), out=rng.uniform(50, 112), elbow=rng.uniform(0, 120),
-            inward=rng.uniform(-0.2, 0.5), upward=rng.uniform(-0.6, 1.2),
-        )  # fmt: skip
-    if kind == 3:  # up
-        return ArmBend(
-            flex=rng.uniform(-10, 40), out=rng.uniform(105, 172), elbow=rng.uniform(0, 100), inward=rng.uniform(0, 1.2),
-            upward=rng.uniform(0.2, 1.2),
-        )  # fmt: skip
-    return ArmBend(  # a hand up to the head or the shoulder
-        flex=rng.uniform(10, 85), out=rng.uniform(5, 75), elbow=rng.uniform(95, 146), inward=rng.uniform(-0.2, 1),
-        upward=rng.uniform(0.2, 1.2),
-    )  # fmt: skip
-
-
-def _swinging_arm(rng: Random, flex: float, elbow: float) -> ArmBend:
-    return ArmBend(
-        flex=max(-50.0, min(90.0, flex)), out=rng.uniform(3, 18), elbow=elbow, inward=rng.uniform(0, 0.5), upward=0.2
+        for _ in (0, 1)
+    ]
+    arms = [
+        ArmBend(
+            flex=rng.uniform(-45, 150),
+            out=rng.uniform(-12, 172),
+            elbow=rng.uniform(0, 142),
+            inward=rng.gauss(0.6, 1.3),
+            upward=rng.gauss(0.3, 0.8),
+        )
+        for _ in (0, 1)
+    ]
+    return Stance(
+        legs=(legs[0], legs[1]),
+        arms=(arms[0], arms[1]),
+        pitch=rng.uniform(-18, 65),
+        sway=rng.gauss(0, 12),
+        twist=rng.gauss(0, 12),
+        roll=rng.choice((0, 0, 0, 0, rng.gauss(0, 40))),
     )
 
 
 FAMILIES: dict[str, tuple[float, Callable[[Random], Stance]]] = {
-    "standing": (20, standing),
-    "walking": (11, walking),
-    "running": (10, running),
+    "standing": (21, standing),
+    "walking": (10, walking),
+    "running": (8, running),
     "sitting": (12, sitting),
     "crouching": (8, crouching),
     "kneeling": (5, kneeling),
-    "reaching": (9, reaching),
-    "dancing": (10, dancing),
-    "jumping": (6, jumping),
+    "reaching": (8, reaching),
+    "dancing": (9, dancing),
+    "jumping": (5, jumping),
     "lying": (4, lying),
-    "portrait": (13, portrait),
+    "portrait": (22, portrait),
+    "anything": (8, anything),
 }
 """How often a family is drawn, and what draws it."""

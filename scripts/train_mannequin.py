@@ -214,7 +214,14 @@ class Trainer:
             for name in ("transformer", "controlnet"):
                 compile_blocks(networks[name])
         encoded = self._encoded(vae, words)
-        loss = FlowLoss(networks, encoded, words, self._wishes.seed, batch=self._wishes.flow_batch)
+        loss = FlowLoss(
+            networks,
+            encoded,
+            words,
+            self._wishes.seed,
+            batch=self._wishes.flow_batch,
+            guided_from=int(recipe.GUIDED_FROM * self._wishes.flow_steps),
+        )
         examples = Examples.of(self._held_back(), vae)
         done = train(
             run,

@@ -11,6 +11,8 @@ from PIL import Image
 
 BODY_POINTS = 18
 """COCO-18: nose, neck, right arm, left arm, right leg, left leg, eyes, ears; right is the person's own."""
+BODY_MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+"""What each body point is in a mirror: a right arm is a left one there."""
 HAND_POINTS = 21
 FACE_POINTS = 70
 FACE_POINTS_WITHOUT_PUPILS = 68

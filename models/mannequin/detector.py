@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import mannequin
-from models.detectors.people import BODY_POINTS, FoundPerson, FoundPoint
+from models.detectors.people import BODY_MIRROR, BODY_POINTS, FoundPerson, FoundPoint
 from models.errors import DetectorFailed
 
 SIDE_PX = 128
@@ -166,12 +166,15 @@ def _along(scale: Tensor, tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def find_joints(network: nn.Module, pictures: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return where the joints of pictures (n, side, side, 3) are, (n, 18, 2) in pixels, and how sure, (n, 18)."""
+    """Return where the joints of pictures (n, side, side, 3) are, (n, 18, 2) in pixels, and how sure, (n, 18).
+
+    Every picture is looked at twice, as it is and in a mirror, and both opinions count.
+    """
     places, sure = [], []
     for start in range(0, len(pictures), _ROWS):
         pixels = torch.from_numpy(np.array(pictures[start : start + _ROWS])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        heat = network(pixels).sigmoid()
-        at, peak = peaks(heat)
+        mirrored = network(pixels.flip(3)).flip(3)[:, BODY_MIRROR]
+        at, peak = peaks(((network(pixels) + mirrored) / 2).sigmoid())
         places.append(at)
         sure.append(peak)
     return torch.cat(places).numpy().astype(np.float32), torch.cat(sure).numpy().astype(np.float32)

@@ -75,9 +75,6 @@ PARENTS: Final[tuple[int | None, ...]] = (
     NOSE, NOSE, R_EYE, L_EYE,
 )  # fmt: skip
 
-# What each body point is in a mirror: a right arm is a left one there.
-BODY_MIRROR: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
-
 # coco18[i] = other[mapping[i]]; None is computed (COCO-17 has no neck: the middle of the shoulders).
 BODY_25_TO_COCO_18: Final[tuple[int, ...]] = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 COCO_17_TO_COCO_18: Final[tuple[int | None, ...]] = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)

@@ -7,11 +7,12 @@ because the right arm of a mirror image is a left arm; a model that is told othe
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from models.detectors.people import BODY_MIRROR
 from posegen.poses import anatomy
 from posegen.poses.errors import PoseRefused
 from posegen.poses.framing import frame_pose
 from posegen.poses.keypoints import KeyPoint, Person, Points, Pose
-from posegen.poses.skeleton import BODY_MIRROR, L_ANKLE, L_KNEE, NECK, NOSE, R_ANKLE, R_KNEE
+from posegen.poses.skeleton import L_ANKLE, L_KNEE, NECK, NOSE, R_ANKLE, R_KNEE
 
 FRAME_MARGIN: Final = 0.06  # of the canvas, kept free around people who fill it
 BETWEEN_PEOPLE: Final = 0.08  # of the canvas's height, between poses that are put side by side

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from models.detectors.people import BODY_MIRROR
 from posegen.poses import anatomy
 from posegen.poses.anatomy import Vec3
 from posegen.poses.authoring import AuthoredPose
 from posegen.poses.figure import SolvedFigure, chest_front, rolled
 from posegen.poses.keypoints import Person
 from posegen.poses.skeleton import (
-    BODY_MIRROR,
     BODY_NAMES,
     L_ANKLE,
     L_EAR,

@@ -7,7 +7,8 @@ import pytest
 from mannequin_cases import library_figures
 from mannequin_looks import CLOTHES, caption, plain_caption, random_look
 from mannequin_pictures import HELD_BACK, TRAIN, make_sample, make_shard, open_shard
-from mannequin_render import BOTTOM, HAIR, SKIN, TOP, joints_of
+from mannequin_recipe import FIGURE_WEIGHT
+from mannequin_render import BOTTOM, HAIR, SKIN, TOP, joints_of, render
 from mannequin_skeletons import head_frame, random_figure
 from mannequin_stances import FAMILIES
 
@@ -74,6 +75,24 @@ def _unlike(pixel, colour):
     return float(np.linalg.norm(a - b))
 
 
+def test_a_top_looks_another_from_behind():
+    # Skin or another colour in the middle of a top's front, as the neckline, the band or what is under a jacket.
+    shown = {True: [], False: []}
+    for index in range(500):
+        _, solved = random_figure(Random(f"front:{index}"))
+        turn = abs(solved.figure.torso.chest_turn)
+        if 35 < turn < 145 or solved.figure.placement.roll or abs(solved.figure.torso.bow) > 25:
+            continue
+        rendered = render(solved, random_look(Random(f"front:{index}")), 128)
+        shoulders, hips = rendered.joints[[2, 5]].mean(axis=0), rendered.joints[[8, 11]].mean(axis=0)
+        columns, rows = (np.linspace(a, b, 30) for a, b in zip(shoulders, hips, strict=True))
+        line = [(int(y), int(x)) for y, x in zip(rows, columns, strict=True) if 0 <= y < 128 and 0 <= x < 128]
+        colours = {tuple(rendered.pixels[place] // 32) for place in line if rendered.parts[place] in (TOP, SKIN)}
+        shown[turn < 90].append(len(colours))
+    assert min(len(counts) for counts in shown.values()) > 5
+    assert np.mean(shown[True]) > np.mean(shown[False]) + 1
+
+
 def test_every_part_is_painted_somewhere():
     parts = set()
     for index in range(8):
@@ -109,7 +128,12 @@ def test_a_shard_is_whole_or_not_there_and_says_the_same_when_made_again(tmp_pat
     shard = open_shard(folder)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert shard.captions[2] == make_sample(TRAIN, 7, 5, SIDE).caption
-    assert shard.cover().shape == (3, (SIDE // 16) ** 2)
+    weights = shard.weights().reshape(3, SIDE // 16, SIDE // 16)
+    assert weights.min() >= 1
+    for weighed, parts, joints in zip(weights, shard.parts, shard.joints, strict=True):
+        across, down = (int(x) // 16 for x in joints[0])
+        figure = (parts[16 * down :, 16 * across :][:16, :16] > 0).mean()
+        assert weighed[down, across] > 1 + FIGURE_WEIGHT * figure + 0.2
     assert make_shard(tmp_path, TRAIN, 7, 1, size=3, side_px=SIDE) == folder
 
 

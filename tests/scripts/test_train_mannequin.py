@@ -100,6 +100,30 @@ def test_what_a_flow_step_does_depends_on_its_number_only(trained):
     assert not torch.equal(losses[0], losses[3])
 
 
+def test_guidance_is_distilled_from_its_step_on_and_moves_what_is_given_words_or_control(trained):
+    trainer = Trainer(trained, Stop())
+    vae, words = trainer._trained_autoencoder(), Words()
+    networks, shards = trainer._fresh_denoisers(), trainer._encoded(vae, words)
+    with torch.no_grad():  # as if trained: fresh ones are closed by zeros
+        for name, parameter in (
+            *networks["transformer"].named_parameters(),
+            *networks["controlnet"].named_parameters(),
+        ):
+            if "proj_out" in name or "controlnet_" in name:
+                parameter.normal_(0, 0.05)
+    plain, guided = (FlowLoss(networks, shards, words, 7, batch=4, guided_from=start) for start in (6, 5))
+    assert torch.equal(plain(4), guided(4))
+    assert not torch.equal(plain(5), guided(5))
+
+    rows = guided._rows(torch.Generator().manual_seed(1))
+    nothing = torch.zeros(4), tuple(one.expand(4, -1) for one in (guided._no_clip, guided._no_t5))
+    said = torch.zeros(4), (rows.clip_ids, rows.t5_ids)
+    followed = torch.ones(4), nothing[1]
+    for (follows, ids), moves in ((nothing, False), (said, True), (followed, True)):
+        further = guided._further(rows.image, torch.full((4,), 0.5), rows.control, follows, ids, rows.side)
+        assert bool(further.abs().max() > 1e-4) is moves
+
+
 def test_the_decoder_is_trained_on_while_latents_keep_their_meaning(trained):
     vae, after = (torch.load(trained.folder / f"{name}.pt", weights_only=True) for name in ("autoencoder", "decoder"))
     changed = {
