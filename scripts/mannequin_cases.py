@@ -18,6 +18,10 @@ SCORED = {"shirt": TOP, "trousers": BOTTOM, "background": GROUND}
 """Parts whose colour is asked for, by their name in the answer."""
 
 
+RANDOM = "random-"
+"""How the names of cases begin that are no library poses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One wanted picture: the pose, the words, and the truth as the renderer would draw it."""
@@ -38,7 +42,7 @@ def score_cases(count: int, side_px: int, *, seed: int = 1, library: int | None 
     poses = library_figures()[:library]
     random = max(0, count - len(poses))
     drawn = [
-        (f"random-{index}", random_figure(Random(f"{HELD_BACK}:{seed}:pose:{index}"))[1]) for index in range(random)
+        (f"{RANDOM}{index}", random_figure(Random(f"{HELD_BACK}:{seed}:pose:{index}"))[1]) for index in range(random)
     ]
     wanted = [*drawn, *poses][:count]
     return [

@@ -23,7 +23,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 import torch
 from mannequin_autoencoder import decode, encode
-from mannequin_cases import Case, score_cases, stacked
+from mannequin_cases import RANDOM, Case, score_cases, stacked
 from mannequin_detector import pck
 from mannequin_drawing import draw_cases, few_cases, least_of, scored
 from mannequin_profile import open_mannequin
@@ -116,6 +116,12 @@ def scores_of(
         scores[f"pck_{name}"] = round(pck(places, joints, seen, torsos, within=0.1), 4)
     for name in ("true_render", "control"):
         scores[f"pck20_{name}"] = round(pck(found[name], joints, seen, torsos, within=0.2), 4)
+    of_library = np.array([not case.name.startswith(RANDOM) for case in cases])
+    scores["pck_control_of"] = {
+        which: round(pck(found["control"][some], joints[some], seen[some], torsos[some], within=0.1), 4)
+        for which, some in (("library", of_library), ("random", ~of_library))
+        if some.any()
+    }
     scores["colour_accuracy"] = colour_hits(cases, followed)
     scores["colour_accuracy_true_render"] = colour_hits(cases, truths)
     scores["coherent_no_control"] = _share(shows_one_body(picture) for picture in free)
@@ -132,7 +138,7 @@ def _share(answers: Any) -> float:
 
 def _write_sheet(path: Path, cases: list[Case], pictures: Any, in_other_words: Any) -> None:
     """Write poses from all over the library: the map, drawn with two captions, and the first one's true render."""
-    library = [index for index, case in enumerate(cases) if not case.name.startswith("random-")]
+    library = [index for index, case in enumerate(cases) if not case.name.startswith(RANDOM)]
     shown = [library[at] for at in np.linspace(0, len(library) - 1, min(_SHOWN, len(library))).round().astype(int)]
     cells = [
         (
