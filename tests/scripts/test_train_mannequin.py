@@ -308,10 +308,11 @@ def test_another_guidance_or_caption_changes_what_is_drawn_in_training_too(train
         network.load_state_dict(state["networks"][name])
     control = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(1))
 
-    def drawn(caption, *, follows=True):
-        return draw(networks, control, [caption], Words(), sigmas=sigmas(2), follows=follows)
+    def drawn(caption, **asked):
+        return draw(networks, control, [caption], Words(), sigmas=sigmas(2), **asked)
 
     first = drawn("a red shirt")
     assert torch.equal(first, drawn("a red shirt"))
     assert not torch.equal(first, drawn("a blue skirt"))
     assert not torch.equal(first, drawn("a red shirt", follows=False))
+    assert not torch.equal(first, drawn("a red shirt", guidance=1.0))
