@@ -3,9 +3,10 @@
 Some rows lose their caption and some their control picture, so that either works without the other; a row without
 control gets no residuals at all, as in the engine. Errors weigh more where the figure is.
 
-Guidance is distilled as in FLUX.1-dev: one forward draws what classifier-free guidance would with two. From some step
-on, half of every batch is told a guidance g > 1 and wants the velocity that is g times as far from that of a row with
-neither words nor control as the velocity told 1 is; both are the networks' own. All others are told 1.
+Guidance is distilled as in FLUX.1-dev: one forward draws what classifier-free guidance would with two. The networks as
+they were before are the teacher and stay as they are: half of every batch is told a guidance g > 1 and wants the truth
+and g - 1 times what words and control change in the teacher's velocity. (Networks that are their own teacher blow up:
+until they tell one guidance from another, what they learn makes what they are taught larger.) All others are told 1.
 """
 
 import os
@@ -125,12 +126,15 @@ class FlowLoss:
         seed: int,
         *,
         batch: int = FLOW_BATCH,
-        guided_from: int = 0,
+        teacher: dict[str, nn.Module] | None = None,
     ) -> None:
-        """guided_from: the step from which on guidance is distilled."""
+        """teacher: networks that guidance is distilled from."""
         self._device = device_of(networks["transformer"])
         self._networks, self._seed, self._batch = networks, seed, batch
-        self._guided_from = guided_from
+        self._teacher = teacher
+        # By then colours are right, and what is drawn at lower noise, faces and fronts, has some way to go.
+        self._noise = 1.2 if teacher is None else 0.5
+        self._guided = 0 if teacher is None else batch // 2
         self._shards = [shard.on(self._device) for shard in shards]
         self._no_clip, self._no_t5 = (ids.to(self._device) for ids in words([""]))
 
@@ -143,17 +147,16 @@ class FlowLoss:
         t5_ids = torch.where(without[:, None], self._no_t5, rows.t5_ids)
         follows = (self._draw(generator) >= CONTROL_DROPOUT).float()
         # Large even areas show through all but the most noise, so only there does a colour have to come from the words.
-        sigma = torch.sigmoid(1.2 + 1.4 * torch.randn(self._batch, generator=generator)).to(self._device)
+        sigma = torch.sigmoid(self._noise + 1.4 * torch.randn(self._batch, generator=generator)).to(self._device)
         guidance = 1 + (HIGHEST_GUIDANCE - 1) * self._draw(generator)
-        guidance[self._guided(step) :] = 1
+        guidance[self._guided :] = 1
         noise = torch.randn(rows.image.shape, generator=generator).to(self._device)
         noised = rows.image + sigma[:, None, None] * (noise - rows.image)
         wanted = noise - rows.image
-        if guided := self._guided(step):
-            told = slice(guided)
-            further = self._further(
-                noised[told], sigma[told], rows.control[told], follows[told], (clip_ids[told], t5_ids[told]), rows.side
-            )
+        if self._teacher is not None:
+            told = slice(self._guided)
+            ids = clip_ids[told], t5_ids[told]
+            further = self._further(self._teacher, noised[told], sigma[told], rows.control[told], follows[told], ids)
             wanted[told] += (guidance[told, None, None] - 1) * further
         drawn = velocity(
             self._networks, noised, sigma, guidance, rows.control, follows, (clip_ids, t5_ids), rows.side
@@ -161,32 +164,29 @@ class FlowLoss:
         error = (drawn - wanted).square().mean(dim=2)
         return (rows.weights * error).sum() / rows.weights.sum()
 
-    def _guided(self, step: int) -> int:
-        return self._batch // 2 if step >= self._guided_from else 0
-
     @torch.no_grad()
     def _further(
         self,
+        teacher: dict[str, nn.Module],
         noised: Tensor,
         sigma: Tensor,
         control: Tensor,
         follows: Tensor,
         ids: tuple[Tensor, Tensor],
-        side: int,
     ) -> Tensor:
-        """Return how far rows (b, n, 4c) are moved by what they are given: words, control, both or nothing."""
+        """Return what rows (b, n, 4c) are given, words, control, both or nothing, changes in the teacher's velocity."""
         empty = (self._no_clip.expand(len(noised), -1)[:, : ids[0].shape[1]], self._no_t5.expand(len(noised), -1))
         both = [torch.cat([given, nothing]) for given, nothing in zip(ids, empty, strict=True)]
         twice = sigma.repeat(2)
         moved = velocity(
-            self._networks,
+            teacher,
             noised.repeat(2, 1, 1),
             twice,
             torch.ones_like(twice),
             control.repeat(2, 1, 1),
             torch.cat([follows, torch.zeros_like(follows)]),
             (both[0], both[1]),
-            side,
+            self._shards[0].latents.shape[-1],
         )
         given, nothing = moved.chunk(2)
         return given - nothing

@@ -12,7 +12,7 @@ SHARD = 512
 SHARDS = 20
 AUTOENCODER_SHARDS = 16
 """The autoencoder learns from the first few only, so that a first run soon shows something."""
-RULER_SHARDS = 24
+RULER_SHARDS = 40
 SEED = 7
 TRAIN_DIR = Path("var") / "train" / "mannequin"
 
@@ -27,11 +27,10 @@ WORDS_BATCH = 128
 WORDS_RATE = 2e-3
 FLOW_STEPS = 60000
 FLOW_BATCH = 32
+GUIDANCE_STEPS = 6000
 FLOW_RATE = 1.2e-3
 CAPTION_DROPOUT = 0.12
 CONTROL_DROPOUT = 0.2
-GUIDED_FROM = 0.6
-"""Guidance is distilled from this share of the flow's steps on, when the learning rate begins to fall."""
 CONTROL_GAIN = 2.0
 """The exported ControlNet speaks so much louder than it was trained to: poses are followed better, as by guidance."""
 FIGURE_WEIGHT, HEAD_WEIGHT, HAND_WEIGHT = 2.0, 2.0, 1.0

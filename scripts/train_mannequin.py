@@ -2,12 +2,12 @@
 
     python scripts/train_mannequin.py [--stage all] [--folder var/train/mannequin] [--seed 7] [--export FOLDER]
 
-Stages, in this order: autoencoder, detector, pictures, latents, words, flow, decoder, export. Each continues from what
-is there, so stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same data, and
-a stopped run ends with the same weights as one that was not. Where the checkpoints are gone, `--start-from` begins with
-exported weights; flow, decoder and detector then go on, while a new autoencoder would need a new flow. Progress goes to
-the terminal and to log.jsonl in the folder, a validation sheet to sheet-*.png every ten minutes, the final report to
-report.json.
+Stages, in this order: autoencoder, detector, pictures, latents, words, flow, guidance, decoder, export. Each continues
+from what is there, so stop it with Ctrl-C or SIGTERM whenever you like and start it again: the same seed gives the same
+data, and a stopped run ends with the same weights as one that was not. Where the checkpoints are gone, `--start-from`
+begins with exported weights; flow, guidance, decoder and detector then go on, while a new autoencoder would need a new
+flow. Progress goes to the terminal and to log.jsonl in the folder, a validation sheet to sheet-*.png every ten minutes,
+the final report to report.json.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from torch import nn
 from models.library_noise import quiet_libraries
 from models.mannequin.detector import Network
 
-STAGES = ("autoencoder", "detector", "pictures", "latents", "words", "flow", "decoder", "export")
+STAGES = ("autoencoder", "detector", "pictures", "latents", "words", "flow", "guidance", "decoder", "export")
 _READERS = ("text_encoder", "text_encoder_2")
 _READ_ON = 512
 
@@ -55,6 +55,7 @@ class Wishes:
     detector_steps: int = recipe.DETECTOR_STEPS
     words_steps: int = recipe.WORDS_STEPS
     flow_steps: int = recipe.FLOW_STEPS
+    guidance_steps: int = recipe.GUIDANCE_STEPS
     decoder_steps: int = recipe.DECODER_STEPS
     autoencoder_batch: int = recipe.AUTOENCODER_BATCH
     flow_batch: int = recipe.FLOW_BATCH
@@ -203,36 +204,56 @@ class Trainer:
 
     def flow(self) -> bool:
         """Train transformer, ControlNet and text encoders."""
-        vae, words = self._trained_autoencoder(), Words()
         networks = self._fresh_denoisers()
         if (taught := self._wishes.folder / "words.pt").is_file():
             for name in _READERS:
                 load_into(networks[name], taught, name)
-        run = Run(self._wishes.folder, "flow", networks, is_orthogonal=is_orthogonal)
+        return self._flow("flow", self._wishes.flow_steps, self._wishes.seed, networks, teacher=None)
+
+    def guidance(self) -> bool:
+        """Train the same on, to draw in one forward what they draw in two with classifier-free guidance."""
+        teacher, networks = self._trained_denoisers("flow"), self._trained_denoisers("flow")
+        for network in teacher.values():
+            network.eval()
+        return self._flow("guidance", self._wishes.guidance_steps, self._wishes.seed + 4, networks, teacher=teacher)
+
+    def _flow(
+        self,
+        name: str,
+        steps: int,
+        seed: int,
+        networks: dict[str, nn.Module],
+        *,
+        teacher: dict[str, nn.Module] | None,
+    ) -> bool:
+        vae, words = self._trained_autoencoder(), Words()
+        run = Run(self._wishes.folder, name, networks, is_orthogonal=is_orthogonal)
         run.resume()
         if self._wishes.compiled:
-            for name in ("transformer", "controlnet"):
-                compile_blocks(networks[name])
+            for some in filter(None, (networks, teacher)):
+                compile_blocks(some["transformer"])
+                compile_blocks(some["controlnet"])
         encoded = self._encoded(vae, words)
-        loss = FlowLoss(
-            networks,
-            encoded,
-            words,
-            self._wishes.seed,
-            batch=self._wishes.flow_batch,
-            guided_from=int(recipe.GUIDED_FROM * self._wishes.flow_steps),
-        )
+        loss = FlowLoss(networks, encoded, words, seed, batch=self._wishes.flow_batch, teacher=teacher)
         examples = Examples.of(self._held_back(), vae)
         done = train(
             run,
-            self._wishes.flow_steps,
+            steps,
             loss,
             peak_rate=recipe.FLOW_RATE,
             stop=self._stop,
             now_and_then=(recipe.SHEET_EVERY_S, lambda step: self._sheet(step, run, vae, words, examples)),
         )
-        self._report(flow_steps=run.step, flow_samples=run.step * self._wishes.flow_batch, flow_cpu_s=round(run.cpu_s))
+        samples = run.step * self._wishes.flow_batch
+        self._report(**{f"{name}_steps": run.step, f"{name}_samples": samples, f"{name}_cpu_s": round(run.cpu_s)})
         return done
+
+    def _trained_denoisers(self, stage: str) -> dict[str, nn.Module]:
+        networks = self._fresh_denoisers()
+        if (flow := self._wishes.folder / f"{stage}.pt").is_file() or self._wishes.start_from is None:
+            for name, network in networks.items():
+                load_into(network, flow, name)
+        return networks
 
     def _fresh_denoisers(self) -> dict[str, nn.Module]:
         torch.manual_seed(self._wishes.seed + 2)
@@ -249,15 +270,13 @@ class Trainer:
         for name, network in averaged.items():
             network.load_state_dict(run.averaged()[name])
             network.eval()
-        write_sheet(self._wishes.folder / f"sheet-{step:06d}.png", averaged, vae, words, examples)
+        write_sheet(self._wishes.folder / f"sheet-{run.name}-{step:06d}.png", averaged, vae, words, examples)
 
     def export(self) -> bool:
         """Write the moving averages as the loader reads them, in fp16."""
         target = self._wishes.export or self._wishes.folder / "export"
-        networks = self._fresh_denoisers()
-        if (flow := self._wishes.folder / "flow.pt").is_file() or self._wishes.start_from is None:
-            for name, network in networks.items():
-                load_into(network, flow, name)
+        guided = (self._wishes.folder / "guidance.pt").is_file()
+        networks = self._trained_denoisers("guidance" if guided else "flow")
         detector = self._started(Network(), "detector")
         if (found := self._wishes.folder / "detector.pt").is_file() or self._wishes.start_from is None:
             load_into(detector, found, "detector")
@@ -295,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=asked.device,
             processes=asked.processes,
             compiled=asked.compile,
+            guidance_steps=asked.guidance_steps,
             decoder_steps=asked.decoder_steps,
             export=asked.export,
             start_from=asked.start_from,
@@ -323,6 +343,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector-steps", type=int, default=recipe.DETECTOR_STEPS)
     parser.add_argument("--words-steps", type=int, default=recipe.WORDS_STEPS)
     parser.add_argument("--flow-steps", type=int, default=recipe.FLOW_STEPS)
+    parser.add_argument("--guidance-steps", type=int, default=recipe.GUIDANCE_STEPS)
     parser.add_argument("--decoder-steps", type=int, default=recipe.DECODER_STEPS)
     parser.add_argument("--autoencoder-batch", type=int, default=recipe.AUTOENCODER_BATCH, help="crops a step")
     parser.add_argument("--flow-batch", type=int, default=recipe.FLOW_BATCH, help="pictures a step")

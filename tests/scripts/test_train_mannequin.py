@@ -59,6 +59,7 @@ def wishes(tmp_path_factory):
         detector_steps=2,
         words_steps=2,
         flow_steps=5,
+        guidance_steps=4,
         decoder_steps=5,
         autoencoder_batch=2,
         flow_batch=2,
@@ -100,28 +101,44 @@ def test_what_a_flow_step_does_depends_on_its_number_only(trained):
     assert not torch.equal(losses[0], losses[3])
 
 
-def test_guidance_is_distilled_from_its_step_on_and_moves_what_is_given_words_or_control(trained):
-    trainer = Trainer(trained, Stop())
-    vae, words = trainer._trained_autoencoder(), Words()
-    networks, shards = trainer._fresh_denoisers(), trainer._encoded(vae, words)
-    with torch.no_grad():  # as if trained: fresh ones are closed by zeros
+def _opened(networks):
+    """Denoisers as if trained: fresh ones are closed by zeros."""
+    with torch.no_grad():
         for name, parameter in (
             *networks["transformer"].named_parameters(),
             *networks["controlnet"].named_parameters(),
         ):
             if "proj_out" in name or "controlnet_" in name:
                 parameter.normal_(0, 0.05)
-    plain, guided = (FlowLoss(networks, shards, words, 7, batch=4, guided_from=start) for start in (6, 5))
-    assert torch.equal(plain(4), guided(4))
-    assert not torch.equal(plain(5), guided(5))
+    return networks
 
+
+def test_guidance_is_distilled_from_what_words_and_control_change_in_the_teacher(trained):
+    trainer, words = Trainer(trained, Stop()), Words()
+    shards = trainer._encoded(trainer._trained_autoencoder(), words)
+    networks, teacher = (_opened(trainer._fresh_denoisers()) for _ in (0, 1))
+    guided, plain = (FlowLoss(networks, shards, words, 7, batch=4, teacher=one) for one in (teacher, None))
     rows = guided._rows(torch.Generator().manual_seed(1))
-    nothing = torch.zeros(4), tuple(one.expand(4, -1) for one in (guided._no_clip, guided._no_t5))
-    said = torch.zeros(4), (rows.clip_ids, rows.t5_ids)
-    followed = torch.ones(4), nothing[1]
-    for (follows, ids), moves in ((nothing, False), (said, True), (followed, True)):
-        further = guided._further(rows.image, torch.full((4,), 0.5), rows.control, follows, ids, rows.side)
+    nobody = tuple(one.expand(4, -1) for one in (guided._no_clip, guided._no_t5))
+    for follows, ids, moves in (
+        (torch.zeros(4), nobody, False),
+        (torch.zeros(4), (rows.clip_ids, rows.t5_ids), True),
+        (torch.ones(4), nobody, True),
+    ):
+        further = guided._further(teacher, rows.image, torch.full((4,), 0.5), rows.control, follows, ids)
         assert bool(further.abs().max() > 1e-4) is moves
+    assert not torch.equal(guided(5), plain(5))
+    guided(5).backward()
+    assert all(parameter.grad is None for network in teacher.values() for parameter in network.parameters())
+
+
+def test_what_guidance_was_distilled_into_is_exported_and_its_teacher_is_the_flow(trained):
+    flow, guided = (torch.load(trained.folder / f"{name}.pt", weights_only=True) for name in ("flow", "guidance"))
+    assert guided["step"] == trained.guidance_steps
+    name = "proj_out.weight"
+    assert not torch.equal(flow["average"]["transformer"][name], guided["average"]["transformer"][name])
+    (exported,) = (trained.folder / "export" / "base" / "transformer").glob("*.safetensors")
+    assert torch.equal(load_file(exported)[name], guided["average"]["transformer"][name].half())
 
 
 def test_the_decoder_is_trained_on_while_latents_keep_their_meaning(trained):
