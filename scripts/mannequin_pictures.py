@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -29,6 +29,7 @@ TRAIN, HELD_BACK, RULER = "train", "held-back", "ruler"
 """The splits: what is learned from, what is scored on, and what the key-point detector learns from."""
 TOKEN_PX = 16
 _HAND_PX = 6
+_CLOSE = 1.5  # standing heights in the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,22 @@ def make_sample(split: str, seed: int, index: int, side_px: int) -> Sample:
         look=look,
         caption=caption(rng, look, family),
         rendered=render(solved, look, side_px),
-        map=control_map(solved, side_px),
+        map=control_map(_told(Random(f"{split}:{seed}:{index}:map"), solved), side_px),
+    )
+
+
+def _told(rng: Random, solved: SolvedFigure) -> SolvedFigure:
+    """Leave face or hands out of what a map tells, as authors of poses do: small faces mostly, large ones seldom.
+
+    Or else a head without the points of a face would always be one that looks away.
+    """
+    close = solved.figure.placement.stature > _CLOSE
+    face, hands = rng.random() < (0.85 if close else 0.25), rng.random() < (0.9 if close else 0.75)
+    return replace(
+        solved,
+        face=solved.face if face else None,
+        hand_right=solved.hand_right if hands else None,
+        hand_left=solved.hand_left if hands else None,
     )
 
 

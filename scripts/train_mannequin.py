@@ -240,7 +240,7 @@ class Trainer:
             run,
             steps,
             loss,
-            peak_rate=recipe.FLOW_RATE,
+            peak_rate=recipe.FLOW_RATE if teacher is None else recipe.GUIDANCE_RATE,
             stop=self._stop,
             now_and_then=(recipe.SHEET_EVERY_S, lambda step: self._sheet(step, run, vae, words, examples)),
         )

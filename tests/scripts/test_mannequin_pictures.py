@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mannequin_cases import library_figures
 from mannequin_looks import CLOTHES, caption, plain_caption, random_look
-from mannequin_pictures import HELD_BACK, TRAIN, make_sample, make_shard, open_shard
+from mannequin_pictures import HELD_BACK, TRAIN, control_map, make_sample, make_shard, open_shard
 from mannequin_recipe import FIGURE_WEIGHT
 from mannequin_render import BOTTOM, HAIR, SKIN, TOP, joints_of, render
 from mannequin_skeletons import head_frame, random_figure
@@ -133,6 +133,17 @@ def test_a_shard_is_whole_or_not_there_and_says_the_same_when_made_again(tmp_pat
         figure = (parts[16 * down :, 16 * across :][:16, :16] > 0).mean()
         assert weighed[down, across] > 1 + FIGURE_WEIGHT * figure + 0.2
     assert make_shard(tmp_path, TRAIN, 7, 1, size=3, side_px=SIDE) == folder
+
+
+def test_a_head_that_faces_the_viewer_may_have_no_face_in_its_map():
+    with_face = []
+    for index in range(80):
+        sample = make_sample(TRAIN, 7, index, SIDE)
+        full = control_map(sample.solved, SIDE)
+        if sample.solved.face is not None and sample.solved.figure.placement.stature < 1.5:
+            with_face.append(np.array_equal(sample.map, full) or bool((sample.map == 255).all(axis=2).sum() > 8))
+        assert full.any(axis=2).sum() >= sample.map.any(axis=2).sum() > 0
+    assert 0 < sum(with_face) < 0.7 * len(with_face)
 
 
 def test_library_poses_are_drawn_where_their_key_points_are():
