@@ -60,6 +60,11 @@ def test_what_a_caption_says(text: str, said: dict[str, str]) -> None:
     assert told(text) == said
 
 
+def test_a_family_whose_words_are_those_of_others_says_no_action() -> None:
+    assert told("person, full body", family="anything") == {}
+    assert told("person, full body", family="standing") == {"action": "standing"}
+
+
 def test_a_bald_head_and_a_bun_are_cuts() -> None:
     assert told("a man with a bald head", person="man", cut="bald") == {"person": "man", "cut": "bald"}
     assert told("brown hair in a bun", cut="bun") == {"hair colour": "brown", "cut": "bun"}

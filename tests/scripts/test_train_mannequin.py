@@ -181,7 +181,7 @@ def test_the_flow_begins_with_text_encoders_that_can_read(trained, tmp_path):
 
 
 def test_the_exported_controlnet_speaks_louder_than_it_was_trained_to(trained):
-    average = torch.load(trained.folder / "flow.pt", weights_only=True)["average"]["controlnet"]
+    average = torch.load(trained.folder / "guidance.pt", weights_only=True)["average"]["controlnet"]
     exported = load_file(next((trained.folder / "export" / "controlnet").glob("*.safetensors")))
     assert any(tensor.any() for name, tensor in average.items() if name.startswith("controlnet_blocks"))
     for name, tensor in exported.items():
