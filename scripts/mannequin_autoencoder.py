@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mannequin_pictures import Shard
+from mannequin_pictures import Shard, stress
 from mannequin_recipe import AUTOENCODER_BATCH, LATENT_NOISE, LATENTS
 from mannequin_training import generator_of
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ class AutoencoderLoss:
         figure = picture.any(axis=2) if is_map else shard.parts[index] > 0
         weights = 1.0 + 2.0 * figure.astype(np.float32)
         if not is_map:
-            _stress(weights, joints[list(_DETAILED)], seen[list(_DETAILED)])
+            for place in joints[list(_DETAILED)][seen[list(_DETAILED)]]:
+                stress(weights, place, side // 20, 2.0)
         if whole:
             left = top = 0
             size = side
@@ -72,14 +73,6 @@ class AutoencoderLoss:
         if rng.random() < 0.5:
             cut, weighed = cut[:, ::-1], weighed[:, ::-1]
         return cut.copy(), weighed.copy()
-
-
-def _stress(weights: Any, joints: Any, seen: Any) -> None:
-    side = weights.shape[0]
-    reach = side // 20
-    for (x, y), is_seen in zip(joints, seen, strict=True):
-        if is_seen:
-            weights[max(0, int(y) - reach) : int(y) + reach, max(0, int(x) - reach) : int(x) + reach] += 2.0
 
 
 def reconstruction_loss(drawn: Tensor, pixels: Tensor, weights: Tensor) -> Tensor:

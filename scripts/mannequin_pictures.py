@@ -102,15 +102,15 @@ class Shard:
         pixels = 1 + FIGURE_WEIGHT * (self.parts > 0).astype(np.float32)
         for weighed, joints, seen in zip(pixels, self.joints, self.seen, strict=True):
             nose, neck = joints[skeleton.NOSE], joints[skeleton.NECK]
-            _stress(weighed, nose, max(_HAND_PX, 0.7 * float(np.linalg.norm(nose - neck))), HEAD_WEIGHT)
+            stress(weighed, nose, max(_HAND_PX, 0.7 * float(np.linalg.norm(nose - neck))), HEAD_WEIGHT)
             for wrist in (skeleton.R_WRIST, skeleton.L_WRIST):
                 if seen[wrist]:
-                    _stress(weighed, joints[wrist], _HAND_PX, HAND_WEIGHT)
+                    stress(weighed, joints[wrist], _HAND_PX, HAND_WEIGHT)
         cells: NDArray[np.float32] = pixels.reshape(n, side, TOKEN_PX, side, TOKEN_PX).mean(axis=(2, 4))
         return cells.reshape(n, side * side)
 
 
-def _stress(pixels: NDArray[np.float32], place: NDArray[np.float32], reach_px: float, weight: float) -> None:
+def stress(pixels: NDArray[np.float32], place: NDArray[np.float32], reach_px: float, weight: float) -> None:
     """Add a weight to the square around a place."""
     (left, top), (right, bottom) = (np.maximum(place + way * reach_px, 0).astype(int) for way in (-1, 1))
     pixels[top:bottom, left:right] += weight

@@ -104,7 +104,7 @@ def _turned(rng: Random, stance: Stance) -> Figure:
 
 
 def _framed(rng: Random, figure: Figure, stance: Stance) -> SolvedFigure | None:
-    """Choose stature and place so that the figure fills the frame; a portrait is cut off below the hips."""
+    """Choose stature and place so that the figure fills the frame; a cut one ends where its stance says."""
     solved = solve(figure)
     neck = solved.body[1] or (0.0, 0.0, 0.0)
     points = list(extent_points(solved, cut=stance.cut, wide=stance.wide))
