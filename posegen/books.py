@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from posegen.database import Database
-from posegen.promises import Disagreement, checks
+from posegen.promises import checks
+from posegen.row_checks import Disagreement
 from posegen.tables import GeneratedPicture, Generation, LedgerEntry, User, WorkItem
 
 WORK_MEMORY_MB = 128

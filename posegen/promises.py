@@ -4,87 +4,19 @@ A Check goes over one kind of row and joins what its promises compare; each prom
 figures show it. The checks share no code with what writes the rows: they know only tables, statuses and entry types.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from functools import cache, cached_property
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    SQLColumnExpression,
-    Subquery,
-    and_,
-    case,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, FromClause, Subquery, and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
+from posegen.row_checks import Check, Column, Promise
 from posegen.statuses import FINAL_GENERATION_STATUSES, OPEN_ITEM_STATUSES, EntryType, ItemKind, ItemStatus
 from posegen.tables import ForgottenGeneration, GeneratedPicture, Generation, LedgerEntry, StoredObject, User, WorkItem
 
-Figure = str | int | None
-Column = SQLColumnExpression[Any]
 UNDELIVERED = (ItemStatus.FAILED, ItemStatus.CANCELLED)
 """Paid for and given back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disagreement:
-    """One row that breaks a promise: its kind and id, and the figures that do not agree."""
-
-    promise: str
-    kind: str
-    id: str
-    figures: dict[str, Figure]
-
-    def __str__(self) -> str:
-        told = ", ".join(f"{name} {'none' if value is None else value}" for name, value in self.figures.items())
-        return f"{self.promise}: {self.kind} {self.id}: {told}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """Something that is true of every row of a check: when it is broken, and the figures that tell."""
-
-    name: str
-    broken: ColumnElement[bool]
-    figures: Mapping[str, Column]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """Promises about one kind of row, tested in one pass over `source`."""
-
-    kind: str
-    id: Column
-    source: FromClause
-    promises: tuple[Promise, ...]
-
-    def disagreements(self, connection: Connection) -> Iterator[Disagreement]:
-        """Yield every promise that a row breaks."""
-        for row in connection.execute(self._query):
-            values = iter(row)
-            row_id = str(next(values))
-            for promise in self.promises:
-                broken = next(values)
-                figures = {name: _figure(next(values)) for name in promise.figures}
-                if broken:
-                    yield Disagreement(promise=promise.name, kind=self.kind, id=row_id, figures=figures)
-
-    @cached_property
-    def _query(self) -> Select[*tuple[Any, ...]]:
-        columns: list[ColumnElement[Any]] = []
-        for number, promise in enumerate(self.promises):
-            columns.append(promise.broken.label(f"broken_{number}"))
-            columns += [column.label(f"{name}_{number}") for name, column in promise.figures.items()]
-        broken = or_(*(promise.broken for promise in self.promises))
-        return select(self.id.label("row_id"), *columns).select_from(self.source).where(broken).order_by(self.id)
 
 
 @cache
@@ -456,9 +388,3 @@ def _column(column: Any) -> ColumnElement[Any]:
 def _table(row: Any) -> FromClause:
     found: FromClause = row.__table__
     return found
-
-
-def _figure(value: Any) -> Figure:
-    if isinstance(value, Decimal):  # PostgreSQL's sum of a BIGINT
-        return int(value)
-    return value if value is None or isinstance(value, str | int) else str(value)
