@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.detectors.people import BODY_MIRROR
-from models.mannequin.detector import FILE, STRIDE, centres, packed
+from models.mannequin.detector import FILE, STRIDE, Network, centres, packed
 
 _SPREAD = 1.2  # of a heat map's peak, in its cells
 _PLACE_WEIGHT = 0.1
+_GUESS_WEIGHT = 0.5
+_HARDEST = 4.0
 _SCALES = (0.85, 1.2)
 _SHIFT = 0.06  # of the side
 
@@ -35,7 +37,7 @@ def write_detector(folder: Path, detector: nn.Module) -> None:
 class DetectorLoss:
     """The loss of one step: cross entropy of heat maps around the joints that are seen, and how far off these are."""
 
-    def __init__(self, detector: nn.Module, shards: Sequence[Shard], seed: int) -> None:
+    def __init__(self, detector: Network, shards: Sequence[Shard], seed: int) -> None:
         self._detector, self._shards, self._seed = detector, shards, seed
 
     def __call__(self, step: int) -> Tensor:
@@ -52,13 +54,24 @@ class DetectorLoss:
         pixels = pixels * float(rng.uniform(0.85, 1.1)) + float(rng.uniform(0, 0.08)) * torch.randn(
             pixels.shape, generator=generator
         )
-        wanted = heat_maps(joints, seen, pixels.shape[-1])
         device = device_of(self._detector)
-        wanted = wanted.to(device)
+        wanted = heat_maps(joints, seen, pixels.shape[-1]).to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            heat = self._detector(pixels.to(device)).float()
-        there = functional.binary_cross_entropy_with_logits(heat, wanted, weight=1 + 20 * wanted)
-        return there + _PLACE_WEIGHT * _misplaced(heat.sigmoid(), joints, seen)
+            guess, heat = (one.float() for one in self._detector.guesses(pixels.to(device)))
+        there = _apart(heat, wanted) + _GUESS_WEIGHT * _apart(guess, functional.max_pool2d(wanted, 2))
+        return (hardness(there) * there).mean() + _PLACE_WEIGHT * _misplaced(heat.sigmoid(), joints, seen)
+
+
+def _apart(heat: Tensor, wanted: Tensor) -> Tensor:
+    """Return the cross entropy of every picture, (n,); cells near joints weigh most."""
+    cells = functional.binary_cross_entropy_with_logits(heat, wanted, weight=1 + 20 * wanted, reduction="none")
+    return cells.mean(dim=(1, 2, 3))
+
+
+def hardness(losses: Tensor) -> Tensor:
+    """Return how much pictures weigh, (n,), 1 on average: the few whose left and right are mixed up the most."""
+    share = (losses.detach() / losses.detach().mean()).clamp_max(_HARDEST)
+    return share / share.mean()
 
 
 def moved(

@@ -161,13 +161,13 @@ class Trainer:
         )  # fmt: skip
 
     def detector(self) -> bool:
-        """Train the key-point detector, on renders of its own."""
+        """Train the key-point detector, on renders of its own and those that the flow learns from."""
         torch.manual_seed(self._wishes.seed + 1)
         detector = self._started(Network(), "detector").to(self._device)
         run = Run(self._wishes.folder, "detector", {"detector": detector})
         run.resume()
-        shards = self._shards(RULER, self._wishes.ruler_shards)
-        if not shards:
+        shards = self._shards(RULER, self._wishes.ruler_shards) + self._shards(TRAIN, self._wishes.shards)
+        if self._stop.wished:
             return False
         loss = DetectorLoss(detector, shards, self._wishes.seed)
         return train(run, self._wishes.detector_steps, loss, peak_rate=recipe.DETECTOR_RATE, stop=self._stop)

@@ -30,6 +30,7 @@ LEAST_SURE = 0.3
 """A point below this is not seen."""
 _ROWS = 16
 _WIDTH, _HEADS = 64, 4
+_FINE, _FINE_HEADS = 48, 2
 _SCALE = ".scale"
 
 
@@ -37,22 +38,30 @@ class Network(nn.Module):
     """Pictures (b, 3, side, side) in -1..1 to heat maps (b, 18, side / 4, side / 4), as logits.
 
     Convolutions down to cells of 16 px, attention among these (which of two legs is the left one shows only in the
-    whole figure), and convolutions up again.
+    whole figure), and convolutions up again. On the way, at 8 px, a first guess of every joint is made and told to the
+    attention there: where the left knee is says much about which of two knees is the right one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 32, 2))
-        self.down8 = nn.Sequential(_conv(32, 48, 2), _conv(48, 48))
-        self.down16 = _conv(48, _WIDTH, 2)
+        self.down8 = nn.Sequential(_conv(32, _FINE, 2), _conv(_FINE, _FINE))
+        self.down16 = _conv(_FINE, _WIDTH, 2)
         self.place = nn.Parameter(torch.randn(1, _WIDTH, SIDE_PX // 16, SIDE_PX // 16) * 0.02)
-        self.whole = nn.Sequential(*(_Among(_WIDTH) for _ in range(3)))
-        self.up8 = _conv(48 + _WIDTH, 48)
-        self.up4 = nn.Sequential(_conv(32 + 48, 40), _conv(40, 40))
+        self.whole = nn.Sequential(*(_Among(_WIDTH, _HEADS) for _ in range(3)))
+        self.up8 = _conv(_FINE + _WIDTH, _FINE)
+        self.guess = nn.Conv2d(_FINE, BODY_POINTS, 1)
+        self.heard = nn.Conv2d(BODY_POINTS, _FINE, 1)
+        self.limbs = nn.Sequential(*(_Among(_FINE, _FINE_HEADS) for _ in range(2)))
+        self.up4 = nn.Sequential(_conv(32 + _FINE, 40), _conv(40, 40))
         self.close = nn.Conv2d(40, BODY_POINTS, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the heat maps."""
+        return self.guesses(pixels)[1]
+
+    def guesses(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first guess, (b, 18, side / 8, side / 8), and the heat maps."""
         quarter = self.stem(pixels)
         eighth = self.down8(quarter)
         cells = self.down16(eighth)
@@ -60,22 +69,26 @@ class Network(nn.Module):
         seen = self.whole(placed.flatten(2).transpose(1, 2))
         sixteenth = seen.transpose(1, 2).unflatten(2, cells.shape[2:])
         eighth = self.up8(torch.cat([eighth, functional.interpolate(sixteenth, scale_factor=2.0)], dim=1))
+        guess: Tensor = self.guess(eighth)
+        told = eighth + self.heard(guess.sigmoid())
+        eighth = self.limbs(told.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, eighth.shape[2:])
         drawn = self.up4(torch.cat([quarter, functional.interpolate(eighth, scale_factor=2.0)], dim=1))
         heat: Tensor = self.close(drawn)
-        return heat
+        return guess, heat
 
 
 class _Among(nn.Module):
     """A transformer's block: cells (b, n, width) look at each other."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        self._heads = heads
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked, self.told = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.close = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, cells: Tensor) -> Tensor:
-        heads = self.asked(self.before(cells)).unflatten(2, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
+        heads = self.asked(self.before(cells)).unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
         heard = functional.scaled_dot_product_attention(*heads)
         cells = cells + self.told(heard.transpose(1, 2).flatten(2))
         result: Tensor = cells + self.close(self.between(cells))

@@ -9,7 +9,7 @@ import score_mannequin
 import torch
 from mannequin_autoencoder import reconstruction_loss
 from mannequin_cases import library_figures, score_cases
-from mannequin_detector import heat_maps, moved, pck
+from mannequin_detector import DetectorLoss, hardness, heat_maps, moved, pck
 from mannequin_flow import FlowLoss, Words, draw, to_the_longest
 from mannequin_profile import open_mannequin
 from mannequin_recipe import CONTROL_GAIN
@@ -20,7 +20,7 @@ from score_mannequin import draw_cases
 from torch import nn
 from train_mannequin import STAGES, Trainer, Wishes
 
-from models.mannequin.detector import peaks
+from models.mannequin.detector import Network, peaks
 
 
 class _StopAfter(Stop):
@@ -99,6 +99,27 @@ def test_what_a_flow_step_does_depends_on_its_number_only(trained):
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
     assert not torch.equal(losses[0], losses[3])
+
+
+def test_the_detectors_first_guess_learns_too(trained):
+    detector = Network()
+    DetectorLoss(detector, Trainer(trained, Stop())._shards("ruler", 1), 7)(3).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+    first, heat = detector.guesses(torch.zeros(1, 3, 64, 64))
+    assert (first.shape, heat.shape) == ((1, 18, 8, 8), (1, 18, 16, 16))
+    assert torch.equal(detector(torch.zeros(1, 3, 64, 64)), heat)
+
+
+def test_pictures_whose_joints_are_not_found_weigh_more_up_to_a_bound():
+    weighed = hardness(torch.tensor([0.1, 0.1, 0.1, 0.5, 9.2], requires_grad=True))
+    assert not weighed.requires_grad
+    assert weighed.mean() == pytest.approx(1.0)
+    assert (weighed[0], weighed[3] / weighed[0], weighed[4] / weighed[0]) == (
+        weighed[1],
+        pytest.approx(5.0),
+        pytest.approx(80.0),  # not 92
+    )
 
 
 def _opened(networks):
