@@ -36,7 +36,7 @@ CONTROL_GAIN = 1.5
 """The exported ControlNet speaks so much louder than it was trained to: poses are followed a little better."""
 FIGURE_WEIGHT, HEAD_WEIGHT, HAND_WEIGHT = 2.0, 2.0, 1.0
 """How much more errors of the flow weigh there than those of the background, which weigh 1."""
-DETECTOR_STEPS = 9000
+DETECTOR_STEPS = 40000
 DETECTOR_BATCH = 24
 DETECTOR_RATE = 1.5e-3
 CHECKPOINT_EVERY_S = 120.0
