@@ -22,6 +22,8 @@ from train_mannequin import STAGES, Trainer, Wishes
 
 from models.mannequin.detector import Network, peaks
 
+pytestmark = pytest.mark.xdist_group("training")  # one training for all, so one process
+
 
 class _StopAfter(Stop):
     """Wishes to stop once it was asked so often."""
