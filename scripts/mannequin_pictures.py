@@ -26,7 +26,7 @@ from posegen.poses.figure import SolvedFigure, project
 from posegen.poses.keypoints import Pose
 
 TRAIN, HELD_BACK, RULER = "train", "held-back", "ruler"
-"""The splits: what is learned from, what is scored on, and what the key-point detector learns from."""
+"""The splits: what is learned from, what is scored on, and what the key-point detector alone learns from."""
 TOKEN_PX = 16
 _HAND_PX = 6
 _CLOSE = 1.5  # standing heights in the frame
